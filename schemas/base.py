@@ -1,0 +1,39 @@
+"""What every contract shares: frozen pydantic models that refuse unknown fields when we write them.
+
+Readers are lenient (`extra="ignore"`), so that a newer publisher may add a field without stopping an older
+consumer: services are upgraded one at a time.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from uuid_utils import uuid7
+
+#: A UUIDv7 (RFC 9562) in its 36-character form: sorts by creation time.
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+
+#: A connector's or rule's name: also a NATS subject token and a URL path segment, so nothing else may stand in it.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+#: JSON as it travels inside an event.
+Json = dict[str, Any]
+
+#: A moment; always with an offset, always stored in UTC.
+Moment = AwareDatetime
+
+
+class Contract(BaseModel):
+    """Base of everything that crosses a process boundary."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
+
+
+def new_id() -> str:
+    """A fresh UUIDv7 in its 36-character form."""
+    return str(uuid7())
+
+
+def utc_now() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
