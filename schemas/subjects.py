@@ -1,0 +1,94 @@
+"""NATS subjects, streams and buckets: their only home.
+
+Every token that comes from outside (connector, operation, ingress) has been validated by the type that carries it
+(schemas/base.py): none can hold a dot, a wildcard or a space.
+"""
+
+from schemas.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    ApprovalWithdrawn,
+    Event,
+    OperationAttempted,
+    OperationFinished,
+    SessionClosed,
+    SessionFrame,
+    SessionOpened,
+    VerdictReached,
+)
+
+ATTEMPTS = "cs.attempt.>"
+VERDICTS = "cs.verdict.>"
+APPROVALS = "cs.approval.>"
+APPROVALS_REQUESTED = "cs.approval.requested.>"
+APPROVALS_RESOLVED = "cs.approval.resolved.>"
+APPROVALS_WITHDRAWN = "cs.approval.withdrawn.>"
+OUTCOMES = "cs.outcome.>"
+SESSIONS = "cs.session.>"
+FRAMES = "cs.frame.>"
+
+#: Request and reply with the approver, on behalf of a reviewer who shows their own token. Never in a stream.
+APPROVER_API = "cs.api.approver"
+#: Streams: AUDIT holds every event but frames, RECORDING the frames.
+AUDIT_STREAM = "AUDIT"
+RECORDING_STREAM = "RECORDING"
+AUDIT_SUBJECTS = (ATTEMPTS, VERDICTS, APPROVALS, OUTCOMES, SESSIONS)
+RECORDING_SUBJECTS = (FRAMES,)
+
+#: Queue group of the policy copies.
+POLICY_QUEUE = "policy"
+#: Queue group of the approver copies on their request-reply API.
+APPROVER_QUEUE = "approver"
+
+#: Key-value buckets.
+APPROVALS_BUCKET = "approvals"
+GRANTS_BUCKET = "grants"
+POLICY_BUCKET = "policy"
+#: One key per live ingress, with a time to live: its absence closes what it left open.
+INGRESSES_BUCKET = "ingresses"
+#: The recorders' write position (services/recorder/position.py).
+RECORDER_BUCKET = "recorder"
+
+#: The key of the policy in force in POLICY_BUCKET.
+POLICY_KEY = "current"
+
+#: Header of a reviewer's token on APPROVER_API requests.
+REVIEWER_TOKEN_HEADER = "Countersign-Reviewer-Token"  # noqa: S105 - a header's name
+
+
+def verdict(ingress: str, operation_id: str) -> str:
+    """Where the verdict for one operation of one ingress is published."""
+    return f"cs.verdict.{ingress}.{operation_id}"
+
+
+def verdicts_of(ingress: str) -> str:
+    """All verdicts for one ingress."""
+    return f"cs.verdict.{ingress}.*"
+
+
+def of(event: Event) -> str:
+    """The subject an event is published on.
+
+    Raises TypeError for a class that has none.
+    """
+    match event:
+        case OperationAttempted():
+            return f"cs.attempt.{event.connector.protocol}.{event.connector.name}"
+        case VerdictReached():
+            return verdict(event.ingress, event.operation_id)
+        case OperationFinished():
+            return f"cs.outcome.{event.protocol}.{event.connector}"
+        case SessionFrame():
+            return f"cs.frame.{event.protocol}.{event.session_id}"
+        case SessionOpened():
+            return f"cs.session.opened.{event.protocol}"
+        case SessionClosed():
+            return f"cs.session.closed.{event.protocol}"
+        case ApprovalRequested():
+            return f"cs.approval.requested.{event.approval_id}"
+        case ApprovalResolved():
+            return f"cs.approval.resolved.{event.approval_id}"
+        case ApprovalWithdrawn():
+            return f"cs.approval.withdrawn.{event.approval_id}"
+        case _:
+            raise TypeError(f"{type(event).__name__} has no subject")

@@ -1,0 +1,101 @@
+"""Streams and buckets, created or brought up to date by the `admin` role before the services start.
+
+`countersign up` does it for an embedded instance; `python -m services.runtime.nats.provision` for a deployed one.
+A stream that is full refuses (`discard: new`), so that an attempt is never acked and then dropped (G2).
+"""
+
+import asyncio
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import BadRequestError, NotFoundError
+
+from schemas import subjects as s
+from services.runtime.settings.model import NatsSettings
+
+#: Within this many seconds a `Nats-Msg-Id` seen twice is stored once.
+DUPLICATE_WINDOW = 120.0
+#: A live ingress writes its key every second; without it for this long, it is gone.
+INGRESS_TTL = 5.0
+#: Longest life of an approval's entry after its last step; the record itself is in ClickHouse.
+APPROVALS_TTL = 30 * 86400.0
+
+
+def streams(settings: NatsSettings) -> tuple[StreamConfig, ...]:
+    """AUDIT and RECORDING as they should be."""
+    return (
+        _stream(s.AUDIT_STREAM, s.AUDIT_SUBJECTS, settings),
+        _stream(s.RECORDING_STREAM, s.RECORDING_SUBJECTS, settings),
+    )
+
+
+def buckets(settings: NatsSettings) -> tuple[KeyValueConfig, ...]:
+    """The key-value buckets as they should be."""
+    ttl = {s.INGRESSES_BUCKET: INGRESS_TTL, s.APPROVALS_BUCKET: APPROVALS_TTL, s.GRANTS_BUCKET: APPROVALS_TTL}
+    history = {s.POLICY_BUCKET: 20}
+    names = (s.APPROVALS_BUCKET, s.GRANTS_BUCKET, s.POLICY_BUCKET, s.INGRESSES_BUCKET, s.RECORDER_BUCKET)
+    return tuple(
+        KeyValueConfig(
+            bucket=name,
+            history=history.get(name, 1),
+            ttl=ttl.get(name),
+            replicas=settings.replicas,
+            storage=StorageType.FILE,
+            direct=True,
+        )
+        for name in names
+    )
+
+
+async def provision(client: Client, settings: NatsSettings) -> None:
+    """Create what is missing and update what differs. Safe to repeat."""
+    jetstream = client.jetstream()
+    for config in streams(settings):
+        await _ensure_stream(jetstream, config)
+    for bucket in buckets(settings):
+        await _ensure_bucket(jetstream, bucket)
+
+
+def _stream(name: str, subjects: tuple[str, ...], settings: NatsSettings) -> StreamConfig:
+    return StreamConfig(
+        name=name,
+        subjects=list(subjects),
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.NEW,
+        storage=StorageType.FILE,
+        num_replicas=settings.replicas,
+        max_bytes=settings.max_bytes,
+        max_age=settings.max_age,
+        duplicate_window=min(DUPLICATE_WINDOW, settings.max_age),
+        allow_direct=True,
+    )
+
+
+async def _ensure_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await jetstream.update_stream(config)
+    except NotFoundError:
+        await jetstream.add_stream(config)
+
+
+async def _ensure_bucket(jetstream: JetStreamContext, config: KeyValueConfig) -> None:
+    try:
+        await jetstream.create_key_value(config)
+    except BadRequestError:
+        await jetstream.key_value(config.bucket)  # it exists with another configuration: keep what it holds
+
+
+async def main() -> None:
+    """Provision the bus that the settings name, as `admin`."""
+    from services.runtime.nats.client import address, connect  # noqa: PLC0415 - only the command needs them
+    from services.runtime.service import arguments  # noqa: PLC0415
+
+    settings, data = arguments("provision")
+    client = await connect(address("admin", settings.nats, data))
+    await provision(client, settings.nats)
+    await client.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

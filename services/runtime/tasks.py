@@ -1,0 +1,56 @@
+"""The only home of `asyncio.create_task`: a task has a name, is kept alive by its group, and its error is reported.
+
+An unexpected error in a background task is never swallowed: it is logged with its name, and given to the group's
+`on_error`, which for a service means to stop (habits 6, 7 and 11 of our style).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class TaskGroup:
+    """Background tasks of one owner. Unlike asyncio's, it outlives a `with` block and survives a member's error."""
+
+    def __init__(self, owner: str, on_error: Callable[[BaseException], None] | None = None) -> None:
+        self._owner = owner
+        self._on_error = on_error
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Run a coroutine in the background."""
+        task = asyncio.create_task(work, name=f"{self._owner}:{name}")  # noqa: TID251 - the one place
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def cancel(self) -> None:
+        """Cancel what still runs and wait for it to end."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for all to end by themselves; True when they did."""
+        if not self._tasks:
+            return True
+        _, pending = await asyncio.wait(set(self._tasks), timeout=timeout)
+        return not pending
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("background task failed", task=task.get_name(), exc_info=error)
+        if self._on_error:
+            self._on_error(error)

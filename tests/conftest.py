@@ -1,0 +1,65 @@
+"""Real parts for every test: an embedded NATS with its streams, and connections in each service's role."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from services.runtime.data_dir import DataDir
+from services.runtime.nats.client import BusAddress, connect
+from services.runtime.nats.permissions import Role
+from services.runtime.nats.provision import provision
+from services.runtime.nats.server import EmbeddedNats, passwords
+from services.runtime.settings.model import NatsSettings
+
+
+async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+    """Poll until `condition()` (or what it returns, awaited) is truthy; the deadline only ends a failing test."""
+    async with asyncio.timeout(timeout):
+        while True:
+            result = condition()
+            if isinstance(result, Awaitable):
+                result = await result
+            if result:
+                return result
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    """A fresh data directory."""
+    return DataDir(tmp_path / "data")
+
+
+class Bus:
+    """A running NATS and connections to it, closed at the end of the test."""
+
+    def __init__(self, server: EmbeddedNats, stack: AsyncExitStack) -> None:
+        self.server = server
+        self._stack = stack
+        self._passwords = passwords(server.data)
+
+    def address(self, role: Role) -> BusAddress:
+        return BusAddress(role, (self.server.url,), role, self._passwords[role])
+
+    async def connect(self, role: Role, **callbacks: Any) -> Client:
+        client = await connect(self.address(role), **callbacks)
+        self._stack.push_async_callback(client.close)
+        return client
+
+
+@pytest.fixture
+async def bus(data: DataDir) -> AsyncIterator[Bus]:
+    """NATS with streams, buckets and a user per service."""
+    server = EmbeddedNats(data)
+    await server.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop)
+        bus = Bus(server, stack)
+        admin = await bus.connect("admin")
+        await provision(admin, NatsSettings())
+        yield bus
