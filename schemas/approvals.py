@@ -10,6 +10,7 @@ from pydantic import Field
 
 from schemas.base import Contract, Id, Moment, Name
 from schemas.events import ApprovalRequested, ApprovalState
+from schemas.verdicts import Requirement
 
 
 class Reviewer(Contract):
@@ -55,6 +56,8 @@ class ApprovalRecord(Contract):
     #: Signed when the quorum is reached (schemas/certificates.py).
     certificate: str | None = None
     grant_id: str | None = None
+    #: True once ApprovalResolved and the verdict for `state` are published; else any approver does it again.
+    announced: bool = False
     #: The operation that used it.
     spent_by: Id | None = None
     message: MessageRef | None = None
@@ -102,9 +105,7 @@ class ApprovalView(Contract):
     path: str = ""
     statement: str = ""
     digest: str
-    rule: str
-    by: tuple[str, ...] = ()
-    quorum: int = 1
+    requirements: tuple[Requirement, ...]
     approved_by: tuple[str, ...] = ()
     decided_by: str = ""
     reason: str = ""

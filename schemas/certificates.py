@@ -13,7 +13,7 @@ from schemas.base import Contract, Moment, Name
 class Certificate(Contract):
     """What was approved, by whom, until when.
 
-    `kind="once"` binds `operation_digest` and is spent in the `approvals` bucket; `kind="grant"` binds `rule` and
+    `kind="once"` binds `operation_digest` and is spent in the `approvals` bucket; `kind="grant"` binds `rules` and
     must still be present in the `grants` bucket when used.
     """
 
@@ -23,7 +23,8 @@ class Certificate(Contract):
     issuer: str
     subject: str
     connector: Name
-    rule: Name
+    #: The rules that asked; what was approved is what they asked about.
+    rules: tuple[Name, ...]
     policy_version: str
     operation_digest: str = ""
     approved_by: tuple[str, ...]

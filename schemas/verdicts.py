@@ -54,17 +54,25 @@ class Obligations(Contract):
     record: Record = "full"
 
 
-class ApprovalTerms(Contract):
-    """Who has to say yes, and what their yes can cover; from a rule's `approve`."""
+class Requirement(Contract):
+    """One rule's demand: `quorum` different people, each in one of the groups `by`."""
 
     rule: Name
-    #: Any member of one of these groups may decide.
     by: tuple[str, ...]
     quorum: int = Field(default=1, ge=1)
+
+
+class ApprovalTerms(Contract):
+    """Who has to say yes, and what their yes can cover; from the `approve` of every rule that matched.
+
+    Every requirement must be met; one person may count for several. With more than one there is no grant.
+    """
+
+    requirements: tuple[Requirement, ...] = Field(min_length=1)
     expires_at: Moment
     #: Longest time-boxed grant an approver may give, in seconds; 0 allows none.
     grant_seconds: float = 0
-    #: Slack channel of this rule, or empty for the configured one.
+    #: Slack channel of the rule, or empty for the configured one.
     slack: str = ""
 
 
