@@ -13,7 +13,6 @@ from joserfc.jws import JWSRegistry
 
 from services.runtime.identity.settings import Algorithm
 
-
 PublicKey = RSAKey | ECKey | OKPKey
 
 ALGORITHMS: frozenset[str] = frozenset(get_args(Algorithm))
@@ -27,7 +26,7 @@ MAX_SIGNATURE = 1_366
 
 #: RFC 7518, section 3.1 and RFC 9864, section 2.2: the key type, and for curves the one curve.
 _KEY_FOR: dict[str, tuple[str, str | None]] = {
-    **{name: ("RSA", None) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")},
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", None)),
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
     "ES512": ("EC", "P-521"),
@@ -39,12 +38,7 @@ _KEY_FOR: dict[str, tuple[str, str | None]] = {
 def fits(key: PublicKey, algorithm: str) -> bool:
     """Whether this key may verify a signature made with `algorithm`."""
     key_type, curve = _KEY_FOR[algorithm]
-    declared = key.alg
-    return (
-        key.key_type == key_type
-        and (curve is None or key.get("crv") == curve)
-        and (declared is None or declared == algorithm or {declared, algorithm} == {"EdDSA", "Ed25519"})
-    )
+    return key.key_type == key_type and (curve is None or key.get("crv") == curve) and key.alg in (None, algorithm)
 
 
 class AllowedAlgorithms(JWSRegistry):

@@ -13,9 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 #: RFC 8725, section 3.1: the algorithms that may be used are an explicit list. Never `none`, and never an
 #: HMAC: its key would be one that everybody who verifies could also sign with.
-Algorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
-]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 
 Kind = Literal["agent", "human", "service"]
 
@@ -79,9 +77,7 @@ class IssuerSettings(_Section):
     #: Must equal the tokens' `iss` and the discovery document's `issuer`, character by character.
     issuer: IssuerUrl
     #: The token must be for one of these (`aud`, RFC 7519, section 4.1.3).
-    audience: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] = (
-        "countersign"
-    )
+    audience: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] = "countersign"
     claims: ClaimMapping = ClaimMapping()
     #: Where the keys are, for an issuer without a discovery document.
     jwks_uri: IssuerUrl | None = None
