@@ -43,7 +43,7 @@ def map_identity(claims: Claims, settings: IssuerSettings) -> Identity:
 def _name(claims: Claims, path: str | None, *, required: bool = False) -> str:
     """One printable name, or an empty string if there is no such claim and none is required."""
     value = None if path is None else lookup(claims, path)
-    if value is None and not required:
+    if value in (None, "") and not required:
         return ""
     return _printable(value, f"the token's {path}")
 
@@ -59,7 +59,7 @@ def _email(claims: Claims, path: str) -> str:
     """The address, unless the issuer says that nobody verified it (OpenID Connect Core, section 5.1)."""
     if claims.get("email_verified") in (False, "false"):
         return ""
-    return "" if lookup(claims, path) == "" else _name(claims, path)
+    return _name(claims, path)
 
 
 def _groups(claims: Claims, mapping: ClaimMapping) -> tuple[str, ...]:
