@@ -203,7 +203,8 @@ def text_length(part: Any) -> int:
 
 def elements(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The interactive parts of one block."""
-    candidates = [*block.get("elements", ()), block.get("accessory"), block.get("element")]
+    nested = block.get("elements")
+    candidates = [*(nested if isinstance(nested, list) else ()), block.get("accessory"), block.get("element")]
     yield from (element for element in candidates if isinstance(element, dict) and "action_id" in element)
 
 
@@ -229,9 +230,10 @@ def _repeated_ids(blocks: Any, pointer: str) -> Iterator[str]:
     seen: set[str] = set()
     for index, block in enumerate(block for block in blocks if isinstance(block, dict)):
         block_id = block.get("block_id")
-        if block_id is not None and block_id in seen:
-            yield complaint(f"`block_id` {block_id} already exists", f"{pointer}/{index}/block_id")
-        seen.add(str(block_id))
+        if block_id is not None:
+            if str(block_id) in seen:
+                yield complaint(f"`block_id` {block_id} already exists", f"{pointer}/{index}/block_id")
+            seen.add(str(block_id))
         actions = sorted(str(element["action_id"]) for element in elements(block))
         for first, second in itertools.pairwise(actions):
             if first == second:

@@ -75,7 +75,7 @@ class SocketMode:
         self.connections: list[Connection] = []
         self.sent: dict[str, Delivery] = {}
         self.stray_acks = 0
-        self._carriers: dict[str, Connection] = {}
+        self.carriers: dict[str, Connection] = {}  # who holds each unacked envelope
         self._turn = 0
 
     # --- connections -------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class SocketMode:
         """What it had not acked goes to another connection at once, or waits for its time to run out."""
         self.connections.remove(connection)
         self.changed()
-        orphans = [envelope_id for envelope_id, carrier in self._carriers.items() if carrier is connection]
+        orphans = [envelope_id for envelope_id, carrier in self.carriers.items() if carrier is connection]
         for envelope_id in orphans:
             if self.connections:
                 self._again(self.sent[envelope_id], "connection_failed")
@@ -164,7 +164,7 @@ class SocketMode:
             }
         )
         if delivery.state == "pending":
-            self._carriers[delivery.id] = connection
+            self.carriers[delivery.id] = connection
             overdue = partial(self._overdue, delivery, delivery.attempts)
             self.clock.call_later(self.limits.ack_seconds, overdue)
 
@@ -179,7 +179,7 @@ class SocketMode:
             self._again(delivery, "timeout")
 
     def _again(self, delivery: Delivery, reason: str) -> None:
-        self._carriers.pop(delivery.id, None)
+        self.carriers.pop(delivery.id, None)
         if delivery.attempts > self.limits.redeliveries:
             delivery.settle("failed", reason=reason)
         elif not self.connections:
@@ -194,7 +194,7 @@ class SocketMode:
         except (ValueError, KeyError, TypeError):
             self.stray_acks += 1
             return
-        self._carriers.pop(delivery.id, None)
+        self.carriers.pop(delivery.id, None)
         delivery.settle("acked", answer=frame.get("payload"))
 
 

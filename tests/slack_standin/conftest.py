@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -83,7 +83,8 @@ async def standin(clock: ManualClock) -> AsyncIterator[SlackStandin]:
 
 @pytest.fixture
 def web(standin: SlackStandin) -> AsyncWebClient:
-    return AsyncWebClient(standin.bot_token, base_url=standin.api_url)
+    """slack_sdk's client without its own retries, so that a test sees each refusal."""
+    return AsyncWebClient(standin.bot_token, base_url=standin.api_url, retry_handlers=[])
 
 
 @pytest.fixture
@@ -118,6 +119,3 @@ async def question(web: AsyncWebClient, standin: SlackStandin) -> Message:
     """A message with two buttons, already posted."""
     await web.chat_postMessage(channel=CHANNEL, text="May I?", blocks=[section(), actions(button(), button("deny"))])
     return await standin.wait_for_message(CHANNEL)
-
-
-Answering = Callable[[Any], Awaitable[Any]]

@@ -108,14 +108,11 @@ async def test_what_a_dying_connection_had_not_acked_goes_to_another(
     async with socket(ping_interval=60) as first, socket(ping_interval=60) as second:
         first.acks = second.acks = False
         delivery = await standin.click("alice", question.ts, "approve", wait=False)
-        holder, other = (
-            (first, second)
-            if standin.socket._carriers[delivery.id] is standin.socket.connections[0]
-            else (second, first)
-        )
+        carrier = standin.socket.carriers[delivery.id]
+        holder, other = (first, second) if carrier is standin.socket.connections[0] else (second, first)
         await holder.next()
         other.acks = True
-        standin.socket._carriers[delivery.id].cut()
+        carrier.cut()
         again = await other.next()
         await delivery.settled()
     assert again.retry_attempt == 1
