@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -35,7 +36,7 @@ class Idp:
         self.published: list[dict[str, Any]] = [key.as_dict(private=False)]
         self.headers: dict[str, str] = {}
         self.discovery: dict[str, Any] = {}
-        self.replies: dict[str, web.Response] = {}
+        self.replies: dict[str, Callable[[], web.Response]] = {}
         self.hang: asyncio.Event | None = None
         self.requests: list[str] = []
         self.scheme, self.port = "http", 0
@@ -85,7 +86,7 @@ class Idp:
         if self.hang is not None:
             await self.hang.wait()
         if request.path in self.replies:
-            return self.replies[request.path]
+            return self.replies[request.path]()
         if request.path == "/jwks":
             return web.json_response({"keys": self.published}, headers=self.headers)
         if request.path == "/.well-known/openid-configuration":

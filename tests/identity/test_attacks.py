@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, RSAKey, generate_key
 
 from services.runtime.identity.algorithms import MAX_TOKEN
 from services.runtime.identity.rejection import RejectionCode, TokenRejected
@@ -178,7 +179,7 @@ async def test_rejection_does_not_quote_the_token(name: str, idp: Idp, verifier:
 async def test_key_brought_along_in_the_header_is_not_used(
     place: str, idp: Idp, verifier: TokenVerifier, other_rsa_key: RSAKey
 ) -> None:
-    idp.replies["/evil"] = idp.replies.get("/evil") or _jwks_reply(other_rsa_key)
+    idp.replies["/evil"] = lambda: web.json_response({"keys": [other_rsa_key.as_dict(private=False)]})
     brought: dict[str, Any] = {
         "jku": f"{idp.issuer}/evil",
         "x5u": f"{idp.issuer}/evil",
@@ -271,15 +272,8 @@ async def test_rsa_algorithms_verify(alg: str, idp: Idp, verifier: TokenVerifier
     [("P-256", "ES256"), ("P-384", "ES384"), ("P-521", "ES512"), ("Ed25519", "EdDSA"), ("Ed25519", "Ed25519")],
 )
 async def test_curve_algorithms_verify(curve: str, alg: str, idp: Idp, verifier: TokenVerifier) -> None:
-    make = OKPKey.generate_key if curve == "Ed25519" else ECKey.generate_key
-    idp.rotate(make(curve, auto_kid=True))  # type: ignore[operator]
+    idp.rotate(generate_key("OKP" if curve == "Ed25519" else "EC", curve, auto_kid=True))  # type: ignore[call-overload]
     assert (await verifier.verify(idp.token(alg=alg))).subject == "alice"
-
-
-def _jwks_reply(key: RSAKey) -> Any:
-    from aiohttp import web
-
-    return web.json_response({"keys": [key.as_dict(private=False)]})
 
 
 SEGMENT = st.one_of(

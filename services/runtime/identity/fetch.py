@@ -3,6 +3,7 @@
 Counterpart: `jwks.py`, which decides what to fetch and when.
 """
 
+import asyncio
 import re
 import ssl
 from collections.abc import Callable
@@ -51,7 +52,8 @@ async def fetch_document(
 ) -> Document:
     """GET a JSON object. `revalidate` asks caches on the way to check theirs. Raises FetchError."""
     try:
-        return await _follow(session, url, tls, revalidate)
+        async with asyncio.timeout(FETCH_TIMEOUT):
+            return await _follow(session, url, tls, revalidate)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise FetchError(f"{url}: {type(error).__name__}") from error
     except ValueError as error:
@@ -63,10 +65,9 @@ async def _follow(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext,
     headers = {"Accept": "application/json, application/jwk-set+json", "Accept-Encoding": "identity"}
     if fresh:
         headers["Cache-Control"] = "no-cache"
-    timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT, connect=CONNECT_TIMEOUT)
     target = url
     for _ in range(MAX_REDIRECTS + 1):
-        async with session.get(target, headers=headers, allow_redirects=False, timeout=timeout, ssl=tls) as response:
+        async with session.get(target, headers=headers, allow_redirects=False, ssl=tls) as response:
             if response.status not in _REDIRECTS:
                 return await _read(response, url)
             target = _redirected(target, response)

@@ -69,6 +69,8 @@ class RemoteKeys:
             keys = self._usable()
         if found := keys.select(kid, algorithm):
             return found
+        if not keys.knows(kid) and self.problem is not None:
+            raise _unavailable()  # the key may be new: nobody can tell while the issuer is down
         raise TokenRejected(RejectionCode.UNKNOWN_KEY, "the issuer has no key that fits this token")
 
     async def refresh_early(self) -> None:
@@ -87,7 +89,7 @@ class RemoteKeys:
 
     def _usable(self) -> PublicKeys:
         if self._keys is None or self._age() >= MAX_STALE:
-            raise TokenRejected(RejectionCode.ISSUER_UNAVAILABLE, "the issuer's keys cannot be fetched")
+            raise _unavailable()
         return self._keys
 
     def _age(self) -> float:
@@ -144,3 +146,7 @@ def trusts(issuer: str, jwks_uri: str) -> bool:
         return all(urlsplit(url).scheme == "http" and is_loopback(url) for url in (issuer, jwks_uri))
     except ValueError:
         return False
+
+
+def _unavailable() -> TokenRejected:
+    return TokenRejected(RejectionCode.ISSUER_UNAVAILABLE, "the issuer's keys cannot be fetched")

@@ -6,10 +6,10 @@ Its counterpart is `verifier.py`, which turns each entry into an issuer that it 
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 #: RFC 8725, section 3.1: the algorithms that may be used are an explicit list. Never `none`, and never an
 #: HMAC: its key would be one that everybody who verifies could also sign with.
@@ -47,6 +47,19 @@ IssuerUrl = Annotated[str, AfterValidator(_secure_url)]
 
 #: A claim's name, or the way to it through nested objects: `realm_access.roles`.
 ClaimPath = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+#: Issuers that give a token for any audience to anybody who has an account with them. What such a token
+#: proves is only whose account it was, so `required` must say whose count.
+PUBLIC_ISSUERS = frozenset(
+    {
+        "https://token.actions.githubusercontent.com",
+        "https://accounts.google.com",
+        "https://gitlab.com",
+        "https://app.terraform.io",
+        "https://agent.buildkite.com",
+    }
+)
 
 
 class _Section(BaseModel):
@@ -93,6 +106,12 @@ class IssuerSettings(_Section):
     kind: Kind = "agent"
     #: Translates the values of the `kind` claim: `{app: agent, user: human}`.
     kinds: dict[str, Kind] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_whose_tokens_count(self) -> Self:
+        if self.issuer in PUBLIC_ISSUERS and not self.required:
+            raise ValueError("anybody can get tokens of this issuer: say under `required` whose tokens count")
+        return self
 
     @cached_property
     def audiences(self) -> frozenset[str]:
