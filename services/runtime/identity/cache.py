@@ -12,8 +12,9 @@ from schemas.identity import Identity
 
 #: Seconds. Short enough to forget a withdrawn key at once, long enough that 3,000 requests a second verify once.
 MAX_AGE = 60.0
-#: Distinct tokens; about 2 KiB each with their claims, so 16 MiB at the very most.
-MAX_ENTRIES = 8_192
+#: Distinct tokens within a minute: more agents than one process serves. An entry with a directory's usual
+#: claims takes about 4 KiB, so a full cache is near 16 MiB.
+MAX_ENTRIES = 4_096
 
 
 class _Entry(NamedTuple):
