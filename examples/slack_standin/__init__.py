@@ -5,6 +5,7 @@
     records     users, channels, messages, views        workspace   everything Slack remembers
     webapi      `/api/<method>`: tokens, 429, errors    methods/    what each Web API method does
     socketmode  WebSockets, envelopes, redelivery       http_post   the signed POST to a request URL
+    mrkdwn      what user text smuggled in          payloads    the JSON of interactions
     people      what a person does: click, submit       response_url  `/actions/…`, 5 uses in 30 minutes
     faults      outages, lost answers, forged clicks    control     the same over HTTP, and the page to look at
     server      `SlackStandin`, which ties them together

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from examples.slack_standin.blockkit import elements
 from examples.slack_standin.delivery import Delivery
-from examples.slack_standin.errors import NotOnScreen, SlackError
+from examples.slack_standin.errors import SlackError
 from examples.slack_standin.records import JSON, Message, plain
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Control:
             return web.json_response(await action(self.standin, await request.json()))
         except TimeoutError:
             return _problem(408, "it did not happen in time")
-        except (NotOnScreen, SlackError, KeyError, ValueError, TypeError) as error:
+        except (LookupError, SlackError, ValueError, TypeError) as error:
             return _problem(409, str(error))
 
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from examples.slack_standin.mrkdwn import code_blocks, mrkdwn_texts, references
+
 TEAM_ID = "T0STANDIN"
 TEAM_NAME = "standin"
 APP_ID = "A0STANDIN"
@@ -114,6 +116,19 @@ class Message:
     @property
     def edits(self) -> int:
         return len(self.history) - 1
+
+    @property
+    def code_blocks(self) -> list[str]:
+        """What stands in code blocks, as a reader sees it."""
+        return [block for text in self._mrkdwn() for block in code_blocks(text)]
+
+    @property
+    def references(self) -> list[str]:
+        """Live mentions and links: `!channel` here means that everybody was called."""
+        return [reference for text in self._mrkdwn() for reference in references(text)]
+
+    def _mrkdwn(self) -> list[str]:
+        return list(mrkdwn_texts(self.blocks)) if self.blocks else [self.text]
 
     def as_json(self, *, metadata: bool = False) -> JSON:
         shown: JSON = {"type": "message", "user": self.user, "ts": self.ts, "text": self.text, "team": TEAM_ID}

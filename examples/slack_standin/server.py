@@ -4,7 +4,6 @@ One listener is Slack (`api_url`, sockets, uploads, response_urls) and can be ma
 (`viewer_url`, the page and `/standin/…`) and always answers.
 """
 
-import errno
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
@@ -251,7 +250,6 @@ class SlackStandin:
     async def _outage(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self.faults.outage == "refused":  # a kept-alive connection outlived the listener
             break_connection(request)
-            raise web.HTTPServiceUnavailable(reason=errno.errorcode[errno.ECONNREFUSED])
-        if self.faults.outage == "503":
+        if self.faults.outage:
             return web.Response(status=503, text="<html>Service Unavailable</html>", content_type="text/html")
         return await handler(request)

@@ -6,6 +6,8 @@ Counterpart: slack_sdk.socket_mode. Frames (docs.slack.dev, "Using Socket Mode")
     ► {"type": "interactive", "envelope_id": …, "payload": {…}, "accepts_response_payload": true}
     ◄ {"envelope_id": …, "payload": {…}}                                  the ack, its payload optional
     ► {"type": "disconnect", "reason": "warning" | "refresh_requested" | "too_many_websockets"}
+
+Slack documents `retry_attempt` for events; here a click is repeated too, which is the harder case for an app.
 """
 
 import asyncio
@@ -146,7 +148,12 @@ class SocketMode:
             delivery.settle("failed", reason="no_connection")
 
     def redeliver(self, envelope_id: str | None = None) -> Delivery:
-        """Send an envelope (default: the latest) once more although it was acked, as after a lost ack."""
+        """Send an envelope (default: the latest) once more although it was acked, as after a lost ack.
+
+        Raises LookupError when there is no such envelope or nobody to send it to.
+        """
+        if not self.sent or not self.connections:
+            raise LookupError("no envelope to redeliver, or no connection for it")
         delivery = self.sent[envelope_id or next(reversed(self.sent))]
         self._send(delivery, {"retry_attempt": delivery.attempts, "retry_reason": "timeout"})
         return delivery

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 class Workspace:
-    """Users, channels, messages, modals and files of one Slack workspace with one installed app."""
+    """Users, channels, messages, modals and files of one Slack workspace with one installed app.
+
+    Nothing is ever forgotten: a stand-in lives as long as one test or one demo.
+    """
 
     def __init__(self, clock: Clock, users: list[User], channels: list[Channel], bot: User) -> None:
         self.clock = clock

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,31 +88,28 @@ def web(standin: SlackStandin) -> AsyncWebClient:
     return AsyncWebClient(standin.bot_token, base_url=standin.api_url, retry_handlers=[])
 
 
+@asynccontextmanager
+async def connect(standin: SlackStandin, ping_interval: float = 0.2) -> AsyncIterator[App]:
+    """One more real Socket Mode client, connected."""
+    logger = logging.getLogger("tests.slack")
+    logger.setLevel(logging.CRITICAL)
+    web = AsyncWebClient(base_url=standin.api_url, logger=logger)
+    client = SocketModeClient(standin.app_token, logger, web, ping_interval=ping_interval)
+    app = App(client)
+    client.socket_mode_request_listeners.append(app.heard)
+    try:
+        up = len(standin.socket.connections) + 1
+        await client.connect()
+        await standin.wait_for_sockets(up)
+        yield app
+    finally:
+        await client.close()
+
+
 @pytest.fixture
 def socket(standin: SlackStandin) -> Socket:
-    """`async with socket() as app:` connects one more real Socket Mode client."""
-
-    @asynccontextmanager
-    async def connect(ping_interval: float = 0.2) -> AsyncIterator[App]:
-        logger = logging.getLogger("tests.slack")
-        logger.setLevel(logging.CRITICAL)
-        client = SocketModeClient(
-            standin.app_token,
-            logger,
-            AsyncWebClient(base_url=standin.api_url, logger=logger),
-            ping_interval=ping_interval,
-        )
-        app = App(client)
-        client.socket_mode_request_listeners.append(app.heard)
-        try:
-            up = len(standin.socket.connections) + 1
-            await client.connect()
-            await standin.wait_for_sockets(up)
-            yield app
-        finally:
-            await client.close()
-
-    return connect
+    """`async with socket() as app:` connects to the stand-in of the test."""
+    return partial(connect, standin)
 
 
 @pytest.fixture

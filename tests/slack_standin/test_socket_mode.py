@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from examples.slack_standin import ManualClock, Message, NotOnScreen, SlackStandin
-from tests.slack_standin.conftest import CHANNEL, Socket, actions, button, modal
+from examples.slack_standin import Limits, ManualClock, Message, NotOnScreen, SlackStandin
+from tests.slack_standin.conftest import CHANNEL, Socket, actions, button, connect, modal
 
 
 async def test_a_click_reaches_the_app_and_its_ack_comes_back(standin: SlackStandin, socket: Socket, question: Message):
@@ -68,6 +68,20 @@ async def test_an_unacked_envelope_is_sent_again_and_then_given_up(
     assert {request.envelope_id for request in seen} == {delivery.id}
 
 
+async def test_the_real_clock_repeats_too():
+    async with SlackStandin(limits=Limits(ack_seconds=0.05)) as standin:
+        web = AsyncWebClient(standin.bot_token, base_url=standin.api_url)
+        posted = await web.chat_postMessage(channel=CHANNEL, text="May I?", blocks=[actions(button())])
+        async with connect(standin) as app:
+            app.acks = False
+            delivery = await standin.click("alice", posted["ts"], "approve", wait=False)
+            await app.next()
+            await app.ack(await app.next())
+            await delivery.settled()
+    assert delivery.acked
+    assert delivery.attempts >= 2
+
+
 async def test_an_ack_just_in_time_stops_the_repeats(
     standin: SlackStandin, socket: Socket, question: Message, clock: ManualClock
 ):
@@ -92,6 +106,14 @@ async def test_an_envelope_may_come_twice_although_it_was_acked(
         second = await app.next()
     assert (second.envelope_id, second.payload) == (first.envelope_id, first.payload)
     assert second.retry_attempt == 1
+
+
+async def test_nothing_can_be_redelivered_to_nobody(standin: SlackStandin, question: Message):
+    with pytest.raises(LookupError):
+        standin.redeliver()
+    await standin.click("alice", question.ts, "approve")
+    with pytest.raises(LookupError):
+        standin.redeliver()
 
 
 async def test_each_of_several_connections_gets_its_share(standin: SlackStandin, socket: Socket, question: Message):
