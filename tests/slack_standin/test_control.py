@@ -122,11 +122,21 @@ async def test_files_can_be_read_on_the_page(session: aiohttp.ClientSession, web
 
 
 async def test_the_command_prints_where_it_listens():
-    command = (sys.executable, "-m", "examples.slack_standin", "--port", "0", "--json")
+    command = (
+        sys.executable,
+        "-m",
+        "examples.slack_standin",
+        "--json",
+        "--user",
+        "eve=eve@example.com",
+        "--channel",
+        "#ops",
+    )
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     addresses = json.loads(await process.stdout.readline())
     web = AsyncWebClient(addresses["bot_token"], base_url=addresses["api_url"])
-    assert (await web.auth_test())["ok"]
+    assert (await web.users_lookupByEmail(email="eve@example.com"))["user"]["id"] == "U0EVE"
+    assert (await web.chat_postMessage(channel="#ops", text="x"))["channel"] == "C0OPS"
     process.terminate()
     assert await process.wait() == 0

@@ -117,6 +117,21 @@ async def test_a_whisper_is_kept_apart(web: AsyncWebClient, standin: SlackStandi
     assert await refused(web.chat_postEphemeral(channel=CHANNEL, user="U404", text="x")) == "user_not_in_channel"
 
 
+async def test_a_button_in_a_whisper_is_pressed_by_its_reader_alone(
+    web: AsyncWebClient, standin: SlackStandin, socket: Socket
+):
+    await web.chat_postEphemeral(channel=CHANNEL, user="U0BOB", text="Sure?", blocks=[actions()])
+    whisper = await standin.wait_for_ephemeral("bob")
+    with pytest.raises(LookupError):
+        await standin.click("alice", whisper.ts, "approve")
+    async with socket() as app:
+        await standin.click("bob", whisper.ts, "approve")
+        payload = (await app.next()).payload
+    assert payload["container"]["is_ephemeral"]
+    assert "message" not in payload
+    assert await refused(web.chat_update(channel=CHANNEL, ts=whisper.ts, text="x")) == "message_not_found"
+
+
 async def test_threads_and_metadata_can_be_read_back(web: AsyncWebClient):
     metadata = {"event_type": "approval", "event_payload": {"operation": "op-1"}}
     top = await web.chat_postMessage(channel=CHANNEL, text="May I?", metadata=metadata)
