@@ -1,0 +1,71 @@
+"""Model providers' HTTP APIs: which call it is, and the facts policy may judge by (model, messages, tools, stream).
+
+Known by path and shape of the body, not by host: any OpenAI-compatible server has the same paths.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.base import Json
+
+#: Last segments of the path to the action (OpenAI API reference; Anthropic API reference, Messages).
+_ACTIONS = {
+    ("chat", "completions"): "llm.chat",
+    ("messages",): "llm.chat",
+    ("messages", "count_tokens"): "llm.tokens",
+    ("responses",): "llm.responses",
+    ("completions",): "llm.completions",
+    ("embeddings",): "llm.embeddings",
+    ("images", "generations"): "llm.images",
+    ("audio", "transcriptions"): "llm.audio",
+    ("audio", "speech"): "llm.audio",
+    ("moderations",): "llm.moderations",
+}
+#: Most tool names kept as a fact.
+MAX_TOOLS = 128
+
+
+@dataclass(frozen=True)
+class LlmCall:
+    """A call to a model."""
+
+    action: str
+    model: str = ""
+    attributes: Json = field(default_factory=dict)
+
+
+def classify(method: str, path: str, body: Any) -> LlmCall | None:
+    """The call, or None when this is no model provider's API. `body` is the parsed JSON, if it was JSON."""
+    if method != "POST":
+        return None
+    segments = tuple(segment for segment in path.lower().split("/") if segment)
+    action = _ACTIONS.get(segments[-2:]) or _ACTIONS.get(segments[-1:])
+    if action is None or not isinstance(body, dict) or not isinstance(body.get("model"), str):
+        return None
+    model = body["model"][:200]
+    return LlmCall(action, model, {"model": model, **_facts(body)})
+
+
+def _facts(body: dict[str, Any]) -> Json:
+    messages = body.get("messages", body.get("input", []))
+    facts: Json = {"stream": body.get("stream") is True, "tools": _tools(body)}
+    if isinstance(messages, list):
+        facts["messages"] = len(messages)
+        facts["roles"] = sorted({str(m["role"])[:40] for m in messages if isinstance(m, dict) and "role" in m})[:20]
+    for limit in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        if isinstance(body.get(limit), int):
+            facts["max_tokens"] = body[limit]
+    return facts
+
+
+def _tools(body: dict[str, Any]) -> list[str]:
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return []
+    return [_tool_name(tool) for tool in tools[:MAX_TOOLS] if isinstance(tool, dict)]
+
+
+def _tool_name(tool: dict[str, Any]) -> str:
+    function = tool.get("function")
+    named = function if isinstance(function, dict) else tool
+    return str(named.get("name") or tool.get("type") or "")[:200]

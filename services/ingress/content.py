@@ -1,0 +1,134 @@
+"""A body as text, if it is text: media type, charset, content codings. Pure.
+
+What cannot be read is `opaque`: it is never taken for empty, so a rule that needs content denies it (G1). Whether
+bytes are text is decided by the bytes: a declared type never hides UTF-8 from inspection.
+"""
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import hdrs
+from multidict import CIMultiDict, CIMultiDictProxy
+
+#: Content is never unpacked to more than this many times the inspection window (a compression bomb stays small).
+MAX_EXPANSION = 8
+
+
+@dataclass(frozen=True)
+class MediaType:
+    """`application/json; charset=utf-8`, taken apart (RFC 9110, section 8.3.1)."""
+
+    name: str = ""
+    charset: str = "utf-8"
+
+    @property
+    def is_json(self) -> bool:
+        """`application/json` and every `+json`."""
+        return self.name == "application/json" or self.name.endswith("+json")
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Server-sent events."""
+        return self.name == "text/event-stream"
+
+
+def media_type(value: str) -> MediaType:
+    """Parse a Content-Type field; an unknown charset is kept as it stands, and decoding it will fail."""
+    name, *parameters = value.split(";")
+    charset = "utf-8"
+    for parameter in parameters:
+        key, _, given = parameter.partition("=")
+        if key.strip().lower() == "charset":
+            charset = given.strip().strip('"').lower() or charset
+    return MediaType(name.strip().lower(), charset)
+
+
+def coding_of(fields: CIMultiDict[str] | CIMultiDictProxy[str]) -> str:
+    """The content coding, lower-case; empty for identity."""
+    coding = fields.get(hdrs.CONTENT_ENCODING, "").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+class Decompressor(Protocol):
+    """Bytes in, bytes out."""
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
+
+
+def decompressor(coding: str) -> Decompressor | None:
+    """For gzip and deflate (RFC 9110, section 8.4.1); None for a coding we do not read."""
+    match coding:
+        case "gzip" | "x-gzip":
+            return zlib.decompressobj(16 + zlib.MAX_WBITS)
+        case "deflate":
+            return zlib.decompressobj()
+        case _:
+            return None
+
+
+@dataclass(frozen=True)
+class Content:
+    """A body, or the part of it within the inspection window."""
+
+    raw: bytes
+    media: MediaType
+    coding: str = ""
+    #: False when the body went on beyond `raw`.
+    complete: bool = True
+
+    @cached_property
+    def plain(self) -> bytes | None:
+        """Without its coding, or None when it cannot be undone within bounds."""
+        if not self.coding:
+            return self.raw
+        unpack = decompressor(self.coding)
+        if unpack is None:
+            return None
+        limit = max(len(self.raw), 4096) * MAX_EXPANSION
+        try:
+            data = unpack.decompress(self.raw, limit)
+        except zlib.error:
+            return None
+        return data if len(data) < limit else None
+
+    @cached_property
+    def text(self) -> str | None:
+        """As text, or None when it is binary or in a charset that does not fit."""
+        if self.plain is None:
+            return None
+        for charset in dict.fromkeys((self.media.charset, "utf-8")):
+            if (text := _decode(self.plain, charset, whole=self.complete)) is not None:
+                return text
+        return None
+
+    @property
+    def opaque(self) -> bool:
+        """True when there is content that nobody can read."""
+        return bool(self.raw) and self.text is None
+
+    @cached_property
+    def json(self) -> Any:
+        """Parsed, when it is declared or looks like JSON and is whole; else None."""
+        text = self.text
+        if text is None or not self.complete or not (self.media.is_json or text[:1] in "{["):
+            return None
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            return None
+
+
+def _decode(data: bytes, charset: str, *, whole: bool) -> str | None:
+    """Decoded text without NUL characters; a character cut at the window's end is left out."""
+    try:
+        text = data.decode(charset)
+    except LookupError:
+        return None
+    except UnicodeDecodeError as error:
+        if whole or error.start < len(data) - 4:
+            return None
+        text = data[: error.start].decode(charset)
+    return None if "\0" in text else text

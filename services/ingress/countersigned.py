@@ -1,0 +1,140 @@
+"""What people approved, checked claim by claim against the operation at hand, and spent once (G5).
+
+The verdict of an approver is only a hint to look: what counts is the certificate's signature, its claims, the policy
+in force, and the compare-and-set that spends the approval.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from joserfc.jwk import OKPKey
+from nats.errors import Error as NatsError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+from pydantic import ValidationError
+
+from schemas.approvals import ApprovalRecord, Grant, Step
+from schemas.certificates import Certificate
+from schemas.events import ApprovalState, OperationAttempted
+from schemas.policies import PolicyDocument
+from schemas.subjects import POLICY_KEY
+from schemas.verdicts import Verdict
+from services.ingress.errors import Denied, denied, not_decided
+from services.runtime.certificates import CertificateRejected, verify
+
+log = structlog.get_logger(__name__)
+
+#: What the bus raises when a bucket cannot be read or written now.
+_BUS_ERRORS = (NatsError, OSError, TimeoutError)
+
+
+@dataclass
+class Countersigned:
+    """Approvals and grants as this ingress accepts them."""
+
+    approvals: KeyValue
+    grants: KeyValue
+    policy: KeyValue
+    trusted: tuple[OKPKey, ...]
+    clock: Callable[[], datetime]
+
+    async def load(self, approval_id: str) -> ApprovalRecord | None:
+        """The approval's entry, or None when there is none. Raises NotDecided when the bus is away."""
+        entry = await self._entry(self.approvals, approval_id)
+        return entry[0] if entry else None
+
+    async def spend(self, approval_id: str, attempt: OperationAttempted, held: Verdict) -> ApprovalRecord:
+        """Use an approval for this operation, exactly once. Raises Denied or NotDecided."""
+        found = await self._entry(self.approvals, approval_id)
+        if found is None:
+            raise _refused("there is no such approval", held)
+        record, revision = found
+        if record.state is not ApprovalState.APPROVED or record.certificate is None:
+            raise _refused(f"the approval is {record.state}", held)
+        certificate = self._verified(record.certificate, held)
+        _check(certificate, attempt, held, self.clock())
+        if certificate.kind != "once" or certificate.id != approval_id:
+            raise _refused("the certificate is for another approval", held)
+        if certificate.operation_digest != attempt.operation.digest:
+            raise _refused("the operation differs from the one that was approved", held)
+        await self._check_policy(certificate, held)
+        await self._write_spent(record, revision, attempt, held)
+        return record
+
+    async def check_grant(self, attempt: OperationAttempted, verdict: Verdict) -> Grant:
+        """Accept an allow that rests on a grant, if the grant is still there. Raises Denied or NotDecided."""
+        certificate = self._verified(verdict.certificate or "", verdict)
+        _check(certificate, attempt, verdict, self.clock())
+        if certificate.kind != "grant":
+            raise _refused("the certificate is no grant", verdict)
+        await self._check_policy(certificate, verdict)
+        try:
+            entry = await self.grants.get(certificate.id)
+            return Grant.model_validate_json(entry.value or b"")
+        except KeyNotFoundError:
+            raise _refused("the grant was revoked", verdict) from None
+        except (*_BUS_ERRORS, ValidationError) as error:
+            raise not_decided("the grant could not be checked; nothing was forwarded") from error
+
+    def _verified(self, certificate: str, verdict: Verdict) -> Certificate:
+        try:
+            return verify(certificate, self.trusted)
+        except CertificateRejected as error:
+            log.error("certificate refused", reason=str(error), approval_id=verdict.approval_id)
+            raise _refused("its signature is not an approver's", verdict) from error
+
+    async def _check_policy(self, certificate: Certificate, verdict: Verdict) -> None:
+        try:
+            entry = await self.policy.get(POLICY_KEY)
+            in_force = PolicyDocument.model_validate_json(entry.value or b"").version
+        except (*_BUS_ERRORS, KeyNotFoundError, ValidationError) as error:
+            raise not_decided("the policy in force could not be read; nothing was forwarded") from error
+        if in_force != certificate.policy_version:
+            raise _refused("the policy has changed since it was approved", verdict)
+
+    async def _write_spent(
+        self, record: ApprovalRecord, revision: int, attempt: OperationAttempted, held: Verdict
+    ) -> None:
+        step = Step(at=self.clock(), state=ApprovalState.SPENT, by=attempt.ingress)
+        spent = record.model_copy(
+            update={
+                "state": ApprovalState.SPENT,
+                "spent_by": attempt.operation_id,
+                "history": (*record.history, step),
+            }
+        )
+        try:
+            await self.approvals.update(record.request.approval_id, spent.model_dump_json().encode(), revision)
+        except KeyWrongLastSequenceError:
+            raise _refused("the approval was used or changed at the same moment", held) from None
+        except _BUS_ERRORS as error:
+            raise not_decided("the approval could not be spent; nothing was forwarded") from error
+
+    async def _entry(self, bucket: KeyValue, key: str) -> tuple[ApprovalRecord, int] | None:
+        try:
+            entry = await bucket.get(key)
+            return ApprovalRecord.model_validate_json(entry.value or b""), entry.revision or 0
+        except KeyNotFoundError:
+            return None
+        except (*_BUS_ERRORS, ValidationError) as error:
+            raise not_decided("the approval could not be read; nothing was forwarded") from error
+
+
+def _check(certificate: Certificate, attempt: OperationAttempted, verdict: Verdict, now: datetime) -> None:
+    """Every claim that both kinds have in common. Raises Denied."""
+    if (certificate.issuer, certificate.subject) != (attempt.identity.issuer, attempt.identity.subject):
+        raise _refused("it was given to another identity", verdict)
+    if certificate.connector != attempt.connector.name:
+        raise _refused("it was given for another connector", verdict)
+    if certificate.rules != verdict.rules:
+        raise _refused("it was given for another rule", verdict)
+    if certificate.policy_version != verdict.policy_version:
+        raise _refused("the policy has changed since it was approved", verdict)
+    if certificate.expires_at <= now:
+        raise _refused("it has expired", verdict)
+
+
+def _refused(why: str, verdict: Verdict) -> Denied:
+    return denied(f"the approval cannot be used: {why}", verdict.rules, code="approval_refused")

@@ -1,0 +1,130 @@
+"""An operation that needs people: wait for them on behalf of the caller, then spend what they gave.
+
+Shared by every protocol. The bucket's entry is the truth; the verdict on the bus only makes it quick. A caller that
+leaves withdraws its question.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from schemas.approvals import ApprovalRecord
+from schemas.events import ApprovalState, ApprovalWithdrawn, OperationAttempted, Outcome
+from schemas.verdicts import Decision, Verdict
+from services.ingress.countersigned import Countersigned
+from services.ingress.emit import Emitter
+from services.ingress.errors import Denied, denied
+from services.ingress.gate import Gate
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at the entry, should the verdict's message have been lost.
+POLL = 1.0
+
+_ENDED = {
+    ApprovalState.DENIED: ("denied", Outcome.DENIED),
+    ApprovalState.EXPIRED: ("approval_expired", Outcome.EXPIRED),
+    ApprovalState.WITHDRAWN: ("approval_withdrawn", Outcome.WITHDRAWN),
+    ApprovalState.SPENT: ("approval_refused", Outcome.DENIED),
+}
+
+
+@dataclass
+class Holding:
+    """Waits for people."""
+
+    gate: Gate
+    emitter: Emitter
+    countersigned: Countersigned
+
+    async def wait(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
+        """The allowing verdict, its approval spent, or a Denied, or NotDecided.
+
+        Waits at most `attempt.asked.wait_seconds`. Cancelled, it withdraws the question.
+        """
+        deadline = time.monotonic() + attempt.asked.wait_seconds
+        try:
+            async with self.gate.people(attempt.operation_id) as answers:
+                while True:
+                    if record := await self._settled(held):
+                        return await self._use(record, attempt, held)
+                    if (left := deadline - time.monotonic()) <= 0:
+                        raise _timed_out(held)
+                    await _next(answers.get, min(POLL, left))
+        except asyncio.CancelledError:
+            self.withdraw(attempt, held, "the caller disconnected")
+            raise
+
+    async def use_presented(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
+        """The verdict for a caller that presents an approval and does not wait; None while people have not decided."""
+        if record := await self._settled(held):
+            return await self._use(record, attempt, held)
+        return held
+
+    def withdraw(self, attempt: OperationAttempted, held: Verdict, reason: str) -> None:
+        """Take the question back, unless it belongs to an earlier request that did not wait."""
+        if held.approval_id is None or held.approval_id == attempt.asked.approval_id:
+            return
+        self.emitter.later(
+            ApprovalWithdrawn(
+                ingress=attempt.ingress,
+                ingress_seq=self.emitter.next_sequence(),
+                session_id=attempt.session_id,
+                traceparent=attempt.traceparent,
+                approval_id=held.approval_id,
+                operation_id=attempt.operation_id,
+                reason=reason,
+            )
+        )
+
+    async def _settled(self, held: Verdict) -> ApprovalRecord | None:
+        """The entry once people have decided, else None. Raises Denied for a presented id that nobody knows."""
+        record = await self.countersigned.load(held.approval_id or "-")
+        if record is None and held.terms is None:
+            raise denied("there is no such approval", held.rules, code="approval_refused")
+        if record is None or record.state in (ApprovalState.REQUESTED, ApprovalState.PARTLY_APPROVED):
+            return None
+        return record
+
+    async def _use(self, record: ApprovalRecord, attempt: OperationAttempted, held: Verdict) -> Verdict:
+        if ended := _ENDED.get(record.state):
+            code, outcome = ended
+            error = denied(_words(record), held.rules, code=code)
+            error.outcome = outcome
+            raise error
+        spent = await self.countersigned.spend(record.request.approval_id, attempt, held)
+        return held.model_copy(
+            update={
+                "decision": Decision.ALLOW,
+                "approved_by": tuple(reviewer.label for reviewer in spent.approved_by),
+                "reason": spent.reason or held.reason,
+            }
+        )
+
+
+async def _next(get: Callable[[], Awaitable[Verdict]], timeout: float) -> None:
+    """Wake on a verdict, or after a while; either way the entry is looked at."""
+    try:
+        await asyncio.wait_for(get(), timeout)
+    except TimeoutError:
+        return
+
+
+def _words(record: ApprovalRecord) -> str:
+    by = f" by {record.decided_by}" if record.decided_by else ""
+    why = f": {record.reason}" if record.reason else ""
+    return f"the approval is {record.state}{by}{why}"
+
+
+def _timed_out(held: Verdict) -> Denied:
+    error = denied(
+        "nobody decided while the caller waited; the question stays open until it expires, and the same request "
+        f"with `Countersign-Approval: {held.approval_id}` uses the answer",
+        held.rules,
+        code="approval_pending",
+    )
+    error.outcome = Outcome.EXPIRED
+    return error

@@ -1,0 +1,60 @@
+"""What sessions of every protocol work with: built once at start (`__main__`), handed to each."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from services.ingress.admission import Admission
+from services.ingress.countersigned import Countersigned
+from services.ingress.emit import Emitter
+from services.ingress.errors import not_decided
+from services.ingress.gate import Gate
+from services.ingress.holding import Holding
+from services.ingress.inspection import Inspector
+from services.ingress.metrics import Metrics
+from services.ingress.refusals import Refusals
+from services.ingress.upstream import Upstream
+from services.runtime.settings import Settings
+
+
+@dataclass
+class Limiter:
+    """Bounds the operations in flight in this process (G10); more are told to come back."""
+
+    limit: int
+    metrics: Metrics
+    in_flight: int = 0
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Take one place for the duration."""
+        self.in_flight += 1
+        self.metrics.in_flight.set(self.in_flight)
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self.metrics.in_flight.set(self.in_flight)
+
+    def check(self) -> None:
+        """Raise NotDecided when there are too many."""
+        if self.in_flight > self.limit:
+            raise not_decided("the gateway has too many operations in flight")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The ingress, taken apart."""
+
+    settings: Settings
+    emitter: Emitter
+    admission: Admission
+    gate: Gate
+    holding: Holding
+    countersigned: Countersigned
+    inspector: Inspector
+    upstreams: Mapping[str, Upstream]
+    refusals: Refusals
+    metrics: Metrics
+    limiter: Limiter
+    digest_key: bytes

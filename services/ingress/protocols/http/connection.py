@@ -1,0 +1,140 @@
+"""aiohttp's server protocol with our limits: one instance per connection, one `Session` of the record.
+
+What aiohttp leaves open is closed here: a head that trickles in (slow loris), heads that are too large in sum, and
+requests that the parser refuses, which are answered in problem+json and recorded before the connection is closed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from services.ingress.errors import AgentError, GatewayError
+from services.ingress.metrics import Metrics
+from services.ingress.protocols.http import replies
+from services.ingress.protocols.http.target import MAX_TARGET
+from services.ingress.refusals import Refusals
+from services.ingress.story import Session
+from services.runtime.settings.model import Limits
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+OpenSession = Callable[[str, bool], Session]
+
+
+class Connection(RequestHandler):
+    """One agent's connection."""
+
+    __slots__ = ("_head_bytes", "_head_timer", "_limits", "_metrics", "_open_session", "_refusals", "session")
+
+    def __init__(self, server: "Server", **options: Any) -> None:
+        super().__init__(server, **options)
+        self._limits, self._metrics, self._refusals = server.limits, server.metrics, server.refusals
+        self._open_session = server.open_session
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self.session: Session
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A session begins; the first request's head is due."""
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self.session = self._open_session(f"{peer[0]}:{peer[1]}", transport.get_extra_info("sslcontext") is not None)
+        self._metrics.sessions.labels("http").inc()
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The session ends; a handler that still runs is cancelled."""
+        self._disarm()
+        self._metrics.sessions.labels("http").dec()
+        super().connection_lost(exc)
+        self.session.close("" if exc is None else type(exc).__name__)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to an unfinished head; a finished one disarms the timer."""
+        before = self._request_count
+        idle = self._current_request is None and not self._messages
+        if idle and self._head_timer is None:
+            self._arm()
+        super().data_received(data)
+        if self._request_count != before:
+            self._head_bytes = 0
+            self._disarm()
+        elif idle and not self._upgraded:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.headers + MAX_TARGET:
+                self._refuse(AgentError(431, "headers_too_large", "the request's header fields are too large"))
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A request that could not be parsed: the framing is in doubt, so the connection goes."""
+        error = _malformed(exc) if status < 500 else GatewayError(500, "internal", "the gateway failed", close=True)
+        if status >= 500:
+            self.logger.error("handler failed", exc_info=exc)
+        self._refusals.record(self.session, error)
+        self.force_close_soon()
+        return replies.problem(error, "")
+
+    def force_close_soon(self) -> None:
+        """Take no further request from this connection; the reply under way still goes out."""
+        self.close()
+
+    def _arm(self) -> None:
+        self._head_timer = self._loop.call_later(self._limits.request_head, self._head_late)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if self._head_bytes or not self._request_count:
+            self._refuse(AgentError(408, "head_timeout", "the request's head did not arrive in time"))
+
+    def _refuse(self, error: AgentError) -> None:
+        """Answer without a request, record, and close."""
+        if self.transport is None or self._current_request is not None:
+            return
+        self._disarm()
+        if self._head_bytes:
+            self._refusals.record(self.session, error)
+            self.transport.write(replies.raw_problem(error))
+        self.force_close()
+
+
+class Server(web.Server):
+    """Makes a `Connection` for each connection."""
+
+    def __init__(
+        self, handler: Handler, limits: Limits, metrics: Metrics, refusals: Refusals, open_session: OpenSession
+    ) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self.limits, self.metrics, self.refusals, self.open_session = limits, metrics, refusals, open_session
+
+    def __call__(self) -> Connection:
+        """aiohttp's protocol factory."""
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            keepalive_timeout=self.limits.keep_alive,
+            max_line_size=MAX_TARGET + 100,
+            max_field_size=min(self.limits.headers, 16 * 1024),
+            max_headers=100,
+            auto_decompress=False,
+            lingering_time=1.0,
+        )
+
+
+def _malformed(exc: BaseException | None) -> AgentError:
+    if isinstance(exc, LineTooLong):
+        return AgentError(431, "headers_too_large", "the request's head is too large", close=True)
+    return AgentError(400, "malformed", "the request is not well-formed HTTP/1.1", close=True)

@@ -1,0 +1,317 @@
+"""One HTTP request, from admission to outcome. The steps are in `run`; each is small and can refuse.
+
+    target ─ identity ─ connector ─ content ─ attempt ─ verdict ─ (people) ─ mask ─ upstream ─ reply ─ outcome
+
+An expected failure is a GatewayError and becomes a problem+json; a cancellation means that the agent has gone; both
+are recorded, and anything unexpected is recorded as ours and closes the connection.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+
+from schemas.events import Outcome, Refusal
+from schemas.identity import Identity
+from schemas.operations import Asked, Operation
+from schemas.verdicts import Decision, Verdict
+from services.ingress.admission import check_scope, token_in
+from services.ingress.classify import http as classify
+from services.ingress.content import Content, coding_of, media_type
+from services.ingress.errors import AgentError, Denied, GatewayError, NotDecided, denied
+from services.ingress.parts import Parts
+from services.ingress.protocols.http import headers, reply, replies, websocket
+from services.ingress.protocols.http.connection import Connection
+from services.ingress.protocols.http.target import Target, TargetRefused, parse
+from services.ingress.story import Story
+from services.ingress.upstream import Body, Upstream
+from services.runtime.telemetry import carried
+
+log = structlog.get_logger(__name__)
+
+#: Longest `Countersign-Reason` and `Countersign-Run` kept.
+MAX_REASON = 1000
+MAX_RUN = 128
+#: RFC 7240, sections 4.1 and 4.3.
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?")
+_ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])")
+
+
+@dataclass
+class Exchange:
+    """A request on its way."""
+
+    parts: Parts
+    request: web.BaseRequest
+    connection: Connection
+    story: Story
+    target: Target | None = None
+    identity: Identity | None = None
+    upstream: Upstream | None = None
+    masked_path: str = ""
+    findings: Counter[str] = field(default_factory=Counter)
+
+    async def run(self) -> web.StreamResponse:
+        """Serve the request; returns the response, already sent if it was streamed."""
+        self.connection.session.open()
+        try:
+            return await self._serve()
+        except GatewayError as error:
+            return self._refuse(error)
+        except asyncio.CancelledError:
+            self._gone()
+            raise
+        except Exception:
+            log.exception("exchange failed", operation_id=self.story.operation_id)
+            return self._refuse(GatewayError(500, "internal", "the gateway failed on this request", close=True))
+
+    async def _serve(self) -> web.StreamResponse:
+        self.parts.emitter.check()
+        self.parts.limiter.check()
+        self.target = _target(self.request)
+        self.identity = await self.parts.admission.admit(token_in(self.request.headers))
+        self.upstream = self._upstream(self.target, self.identity)
+        content, rest = await self._content()
+        operation = self._operation(content)
+        verdict = await self._judge(operation)
+        if verdict.decision is Decision.HOLD:
+            return replies.accepted(verdict.approval_id or "", self.story.operation_id)
+        if operation.action == "http.websocket":
+            return await websocket.relay(self.parts, self.request, self.story, self.upstream, self.target, verdict)
+        body = self._body(content, rest, verdict)
+        return await self._forward(body, verdict)
+
+    def _upstream(self, target: Target, identity: Identity) -> Upstream:
+        upstream = self.parts.upstreams.get(target.connector)
+        if upstream is None:
+            known = ", ".join(sorted(self.parts.upstreams))
+            raise AgentError(404, "unknown_connector", f"no connector {target.connector!r}; this gateway has: {known}")
+        self.story.connector = target.connector
+        check_scope(identity, target.connector)
+        return upstream
+
+    async def _content(self) -> tuple[Content, AsyncIterator[bytes] | None]:
+        """The body up to the inspection window, and what follows it."""
+        assert self.upstream
+        request, limit = self.request, self.upstream.settings.max_body
+        if (request.content_length or 0) > limit:
+            raise AgentError(413, "too_large", f"the body is larger than this connector's {limit} bytes", close=True)
+        await _continue(request)
+        fields = request.headers
+        media, coding = media_type(fields.get("Content-Type", "")), coding_of(fields)
+        if not request.can_read_body:
+            return Content(b"", media, coding), None
+        chunks = _incoming(request, limit, self.parts.settings.limits.request_idle)
+        raw, complete = await _window(chunks, self.parts.settings.limits.inspection_window)
+        return Content(raw, media, coding, complete), None if complete else chunks
+
+    def _operation(self, content: Content) -> Operation:
+        assert self.target
+        statement = self.parts.inspector.inspect(content)
+        path = self.parts.inspector.line(self.target.path)
+        query = self.parts.inspector.parameters(self.target.parameters())
+        self.masked_path = path.recorded
+        self.findings = statement.findings + path.findings + query.findings
+        return classify.operation(
+            self.request,
+            self.target,
+            content,
+            statement=statement.recorded,
+            path=path.recorded,
+            query=query.recorded,
+            key=self.parts.digest_key,
+        )
+
+    async def _judge(self, operation: Operation) -> Verdict:
+        """The allowing verdict, or a hold that the caller does not wait for. Raises Denied or NotDecided."""
+        assert self.identity
+        assert self.upstream
+        attempt = self.story.attempted(self.identity, self.upstream.connector, operation, self.findings, self._asked())
+        verdict = await self.parts.gate.judge(attempt)
+        self.story.judged(verdict)
+        self.parts.metrics.decision_seconds.observe((self.story.decided or 0) - self.story.started)
+        if verdict.decision is Decision.HOLD:
+            if attempt.asked.wait_seconds > 0:
+                verdict = await self.parts.holding.wait(attempt, verdict)
+            elif attempt.asked.approval_id:
+                verdict = await self.parts.holding.use_presented(attempt, verdict)
+            self.story.judged(verdict)
+        elif verdict.decision is Decision.ALLOW and verdict.certificate:
+            await self.parts.countersigned.check_grant(attempt, verdict)
+        if verdict.decision is Decision.DENY:
+            raise denied(verdict.reason, verdict.rules)
+        if verdict.decision is Decision.HOLD:
+            self.story.finish(Outcome.DEFERRED, status="202")
+        return verdict
+
+    def _asked(self) -> Asked:
+        fields = self.request.headers
+        preferences = ",".join(fields.getall("Prefer", []))
+        wait = self.parts.settings.approvals.wait
+        if found := _WAIT.search(preferences):
+            wait = min(wait, float(found[1]))
+        if _ASYNC.search(preferences):
+            wait = 0
+        return Asked(
+            wait_seconds=wait,
+            approval_id=fields.get("Countersign-Approval"),
+            reason=self.parts.inspector.line(fields.get("Countersign-Reason", "")[:MAX_REASON]).recorded,
+            run=self.parts.inspector.line(fields.get("Countersign-Run", "")[:MAX_RUN]).recorded,
+        )
+
+    def _body(self, content: Content, rest: AsyncIterator[bytes] | None, verdict: Verdict) -> Body:
+        """What is sent on: masked if the verdict says so, else the agent's own bytes."""
+        mask = verdict.obligations.mask
+        if mask.request or mask.fields or mask.restore:
+            if rest is not None:
+                raise denied("the body is too large to be masked", verdict.rules, code="mask_failed")
+            masked = self.parts.inspector.mask(content, mask)
+            self.story.note_masked("request", masked.counts)
+            self.story.request_bytes = len(masked.data)
+            return masked.data or None
+        self.story.request_bytes = len(content.raw)
+        if rest is None:
+            return content.raw or None
+        return _joined(content.raw, rest, self.story)
+
+    async def _forward(self, body: Body, verdict: Verdict) -> web.StreamResponse:
+        assert self.upstream
+        assert self.target
+        fields = self._fields(body, verdict)
+        self.story.reached_upstream = True
+        method, target = self.request.method, self.target
+        path, query = self.parts.inspector.target(target.path, target.query, verdict.obligations.mask)
+        async with self.upstream.request(method, path, query, fields, body) as answer:
+            sent = await reply.send(self.parts, self.request, answer, self.upstream, self.story, verdict)
+        self.story.finish(Outcome.FORWARDED, status=str(answer.status))
+        return sent
+
+    def _fields(self, body: Body, verdict: Verdict) -> CIMultiDict[str]:
+        assert self.upstream
+        fields = headers.for_upstream(self.request.headers, injected=self.upstream.injected_fields)
+        if self.story.traceparent:
+            fields["traceparent"] = self.story.traceparent
+        if isinstance(body, bytes):
+            if verdict.obligations.mask.request:
+                fields.popall("Content-Encoding", None)
+        elif body is not None and self.request.content_length is not None:
+            fields["Content-Length"] = str(self.request.content_length)
+        reply.negotiate_coding(fields, verdict)
+        return fields
+
+    def _refuse(self, error: GatewayError) -> web.StreamResponse:
+        """Record how it ended, and tell the agent."""
+        if self.story.attempt is None:
+            self.parts.refusals.record(
+                self.connection.session,
+                error,
+                connector=self.target.connector if self.target and self.upstream else "",
+                action=f"http.{self.request.method.lower()}",
+                statement=f"{self.request.method} {self._recordable_path()}",
+                identity=self.identity,
+                story=self.story,
+            )
+        else:
+            outcome = error.outcome if error.outcome is not Outcome.FORWARDED else Outcome.FAILED
+            self.story.finish(outcome, status=str(error.status), error=_told(error), refusal=self._unrecorded(error))
+        if error.close or (self.request.body_exists and not self.request.content.at_eof()):
+            self.connection.force_close_soon()
+        return replies.problem(error, self.story.operation_id)
+
+    def _unrecorded(self, error: GatewayError) -> Refusal | None:
+        """Without an ack the attempt may be missing from the log: then this event tells who and what."""
+        attempt = self.story.attempt
+        if attempt is None or not isinstance(error, NotDecided):
+            return None
+        return Refusal(
+            code=error.code,
+            connector=attempt.connector.name,
+            action=attempt.operation.action,
+            statement=attempt.operation.statement,
+            peer=attempt.peer,
+            identity=attempt.identity,
+        )
+
+    def _gone(self) -> None:
+        """The agent closed its connection."""
+        if self.story.attempt is None:
+            return
+        waiting = self.story.verdict is not None and self.story.verdict.decision is Decision.HOLD
+        outcome = Outcome.WITHDRAWN if waiting else Outcome.FAILED
+        self.story.finish(outcome, error="the agent disconnected")
+
+    def _recordable_path(self) -> str:
+        return self.masked_path or self.parts.inspector.line(self.request.path.partition("?")[0][:500]).recorded
+
+
+async def serve(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
+    """Handle one request below a connector's name."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    story = Story(connection.session, "-", traceparent=carried(request.headers.get("traceparent", "")))
+    with parts.limiter.slot():
+        return await Exchange(parts, request, connection, story).run()
+
+
+def _target(request: web.BaseRequest) -> Target:
+    try:
+        return parse(request.raw_path)
+    except TargetRefused as error:
+        raise AgentError(400, "bad_target", str(error), close=True) from None
+
+
+def _told(error: GatewayError) -> str:
+    return "" if isinstance(error, Denied) and error.code == "denied" else error.detail
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """RFC 9110, section 10.1.1: ask for the body only once we are willing to read it."""
+    expect = request.headers.get("Expect")
+    if expect is None:
+        return
+    if expect.lower() != "100-continue":
+        raise AgentError(417, "expectation_failed", "the only expectation that can be met is 100-continue", close=True)
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _incoming(request: web.BaseRequest, limit: int, idle: float) -> AsyncIterator[bytes]:
+    """The request's body as it arrives. Raises AgentError when it is too large, too slow or broken."""
+    received = 0
+    content = request.content
+    while not content.at_eof():
+        try:
+            async with asyncio.timeout(idle):
+                data = await content.readany()
+        except TimeoutError:
+            raise AgentError(408, "body_timeout", "the body did not arrive in time", close=True) from None
+        except web.RequestPayloadError:
+            raise AgentError(400, "malformed", "the body's framing is broken", close=True) from None
+        received += len(data)
+        if received > limit:
+            raise AgentError(413, "too_large", f"the body is larger than this connector's {limit} bytes", close=True)
+        if data:
+            yield data
+
+
+async def _window(chunks: AsyncIterator[bytes], window: int) -> tuple[bytes, bool]:
+    """Read until the body ends or the window is full; True when it ended."""
+    read: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        read.append(chunk)
+        size += len(chunk)
+        if size > window:
+            return b"".join(read), False
+    return b"".join(read), True
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes], story: Story) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        story.request_bytes += len(chunk)
+        yield chunk

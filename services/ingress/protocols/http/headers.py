@@ -1,0 +1,89 @@
+"""Which header fields pass, in both directions (RFC 9110, section 7.6; RFC 6265 for cookies). Pure."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from multidict import CIMultiDict
+
+#: Connection-level fields that never pass (RFC 9110, section 7.6.1), and those a proxy must not invent trust in.
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+#: Where an agent shows its token; each is removed, whichever was used (the agent never sends the upstream a secret).
+TOKEN_FIELDS = ("authorization", "x-api-key", "countersign-token")
+#: Fields between the agent and the gateway.
+OWN_PREFIX = "countersign-"
+#: Fields that say where a request came from: what the agent claims is not passed on as if we had seen it.
+FORWARDING = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
+
+Fields = CIMultiDict[str]
+
+
+def for_upstream(received: Mapping[str, str], *, injected: Iterable[str] = ()) -> Fields:
+    """The agent's fields as the upstream may see them: no hop-by-hop, no token, nothing where we inject.
+
+    Host and Content-Length are the client library's to set; `Expect` was answered by us.
+    """
+    dropped = HOP_BY_HOP | FORWARDING | {*TOKEN_FIELDS, "host", "content-length", "expect", "prefer"}
+    dropped |= _named_by_connection(received) | {name.lower() for name in injected}
+    return CIMultiDict(
+        (name, value)
+        for name, value in received.items()
+        if name.lower() not in dropped and not name.lower().startswith(OWN_PREFIX)
+    )
+
+
+def for_agent(received: Mapping[str, str]) -> Fields:
+    """The upstream's fields as the agent may see them; Content-Length is decided by who sends the body."""
+    dropped = HOP_BY_HOP | {"content-length"} | _named_by_connection(received)
+    return CIMultiDict(
+        (name, value)
+        for name, value in received.items()
+        if name.lower() not in dropped and not name.lower().startswith(OWN_PREFIX)
+    )
+
+
+def rewrite_location(value: str, *, upstream: str, connector: str) -> str:
+    """A redirect into the upstream becomes one through the gateway; one to elsewhere is left as it is."""
+    base, found = urlsplit(upstream), urlsplit(value)
+    if found.netloc and (found.scheme or base.scheme, found.netloc) != (base.scheme, base.netloc):
+        return value
+    path = found.path
+    if not found.netloc and not path.startswith("/"):
+        return value
+    if base.path and path.startswith(f"{base.path}/"):
+        path = path[len(base.path) :]
+    rest = f"?{found.query}" if found.query else ""
+    rest += f"#{found.fragment}" if found.fragment else ""
+    return f"/{connector}{path or '/'}{rest}"
+
+
+def rewrite_cookie(value: str, *, upstream: str, connector: str) -> str:
+    """A cookie for a path of the upstream becomes one below the connector; its Domain is dropped (it is not ours)."""
+    base = urlsplit(upstream).path
+    name, *attributes = value.split(";")
+    kept, path = [name], "/"
+    for attribute in attributes:
+        key, _, given = attribute.strip().partition("=")
+        if key.lower() == "path":
+            path = given.strip() or "/"
+        elif key.lower() != "domain":
+            kept.append(attribute.strip())
+    if base and path.startswith(base):
+        path = path[len(base) :] or "/"
+    return "; ".join([*kept, f"Path=/{connector}{path if path.startswith('/') else '/'}"])
+
+
+def _named_by_connection(fields: Mapping[str, str]) -> set[str]:
+    values = fields.getall("connection", []) if hasattr(fields, "getall") else [fields.get("connection", "")]
+    return {token.strip().lower() for value in values for token in value.split(",") if token.strip()}

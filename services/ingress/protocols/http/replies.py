@@ -1,0 +1,80 @@
+"""The gateway's own answers: `application/problem+json` (RFC 9457) that LLM SDKs can show as well.
+
+`error {message, type, code}` is what the OpenAI and Anthropic SDKs put into their exceptions; `X-Should-Retry: false`
+keeps both from trying a denied call again.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from services.ingress.errors import GatewayError
+
+#: Problem types are names, not pages (RFC 9457, section 3.1.1 allows any URI).
+TYPE_PREFIX = "urn:countersign:problem:"
+OPERATION_FIELD = "Countersign-Operation"
+
+
+def problem_body(error: GatewayError, operation_id: str) -> bytes:
+    """The JSON of a refusal."""
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + error.code,
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.detail,
+        "error": {"message": _message(error), "type": "countersign", "code": error.code},
+    }
+    if operation_id:
+        body["operation_id"] = operation_id
+    if error.rule:
+        body["rule"] = error.rule
+    return orjson.dumps(body)
+
+
+def problem(error: GatewayError, operation_id: str) -> web.Response:
+    """A refusal as an HTTP response."""
+    fields = {"Content-Type": "application/problem+json", **error.headers}
+    if operation_id:
+        fields[OPERATION_FIELD] = operation_id
+    if not error.retryable:
+        fields["X-Should-Retry"] = "false"
+    if error.close:
+        fields["Connection"] = "close"
+    response = web.Response(status=error.status, body=problem_body(error, operation_id), headers=fields)
+    if error.close:
+        response.force_close()
+    return response
+
+
+def raw_problem(error: GatewayError) -> bytes:
+    """A refusal as bytes, for a connection on which no request could be read."""
+    body = problem_body(error, "")
+    head = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def accepted(approval_id: str, operation_id: str) -> web.Response:
+    """202 for `Prefer: respond-async` (RFC 7240, section 4.1): where to look, and how to use the answer."""
+    body = {
+        "approval_id": approval_id,
+        "operation_id": operation_id,
+        "state": "requested",
+        "detail": f"waiting for approval; then send the same request with Countersign-Approval: {approval_id}",
+    }
+    fields = {
+        "Content-Type": "application/json",
+        "Location": f"/-/approvals/{approval_id}",
+        "Preference-Applied": "respond-async",
+        "Retry-After": "5",
+        OPERATION_FIELD: operation_id,
+    }
+    return web.Response(status=202, body=orjson.dumps(body), headers=fields)
+
+
+def _message(error: GatewayError) -> str:
+    return f"{error.detail} (rule: {error.rule})" if error.rule else error.detail

@@ -1,0 +1,160 @@
+"""The upstream's reply on its way to the agent: fields rewritten, body streamed, masked and recorded.
+
+Nothing is held whole. A reply that must be masked is asked for without content coding; one that comes encoded all
+the same is not passed on (G1).
+"""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import ClientResponse, web
+from multidict import CIMultiDict
+
+from schemas.verdicts import Verdict
+from services.ingress.content import Content, coding_of, media_type
+from services.ingress.inspection import OPAQUE, ReplyMasker
+from services.ingress.parts import Parts
+from services.ingress.protocols.http import headers
+from services.ingress.protocols.http.replies import OPERATION_FIELD
+from services.ingress.story import Story
+from services.ingress.upstream import Upstream
+
+#: Replies up to this size are sent in one write, head and body together.
+SMALL = 64 * 1024
+#: RFC 9110, section 6.4.1: these have no content.
+_WITHOUT_BODY = frozenset({204, 304})
+
+
+def negotiate_coding(fields: CIMultiDict[str], verdict: Verdict) -> None:
+    """Ask the upstream only for codings that we can read where we have to."""
+    if verdict.obligations.mask.response:
+        fields["Accept-Encoding"] = "identity"
+    elif verdict.obligations.record == "full" and "Accept-Encoding" in fields:
+        offered = fields["Accept-Encoding"].lower()
+        fields["Accept-Encoding"] = ", ".join(c for c in ("gzip", "deflate") if c in offered) or "identity"
+
+
+async def send(
+    parts: Parts, request: web.BaseRequest, answer: ClientResponse, upstream: Upstream, story: Story, verdict: Verdict
+) -> web.StreamResponse:
+    """Pass the reply on; returns it once it is sent. Raises UpstreamError, or GatewayError when it cannot be masked."""
+    fields = _fields(answer, upstream, story)
+    if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
+        return await _send_head(request, answer, fields)
+    media, coding = media_type(answer.headers.get("Content-Type", "")), coding_of(answer.headers)
+    masker = parts.inspector.reply(media, coding, verdict.obligations.mask)
+    window = parts.settings.limits.inspection_window if verdict.obligations.record == "full" else 0
+    copy = _Copy(window)
+    chunks = copy.of(upstream.chunks(answer))
+    try:
+        if masker is None and (answer.content_length or SMALL) < SMALL:
+            return await _send_small(request, answer, fields, chunks, story)
+        return await _send_stream(request, answer, fields, chunks, masker, story)
+    finally:
+        if masker:
+            story.note_masked("response", masker.counts)
+        if window:
+            await _record(parts, story, Content(copy.kept, media, coding, complete=not copy.cut))
+
+
+async def _send_head(request: web.BaseRequest, answer: ClientResponse, fields: CIMultiDict[str]) -> web.StreamResponse:
+    """A reply without content; for HEAD, Content-Length says what a GET would have (RFC 9110, section 9.3.2)."""
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=fields)
+    if request.method == "HEAD" and answer.content_length is not None:
+        response.content_length = answer.content_length
+    elif answer.status not in _WITHOUT_BODY:
+        response.content_length = 0
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+async def _send_small(
+    request: web.BaseRequest,
+    answer: ClientResponse,
+    fields: CIMultiDict[str],
+    chunks: AsyncIterator[bytes],
+    story: Story,
+) -> web.StreamResponse:
+    body = b"".join([chunk async for chunk in chunks])
+    story.response_bytes = len(body)
+    response = web.Response(status=answer.status, reason=answer.reason, body=body, headers=fields)
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+async def _send_stream(
+    request: web.BaseRequest,
+    answer: ClientResponse,
+    fields: CIMultiDict[str],
+    chunks: AsyncIterator[bytes],
+    masker: ReplyMasker | None,
+    story: Story,
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=fields)
+    if masker is None and answer.content_length is not None:
+        response.content_length = answer.content_length
+    elif request.version >= (1, 1):
+        response.enable_chunked_encoding()
+    else:
+        response.force_close()
+    await response.prepare(request)
+    try:
+        async for chunk in chunks:
+            await _write(response, masker.feed(chunk) if masker else chunk, story)
+        await _write(response, masker.close() if masker else b"", story)
+    except BaseException:
+        # The head is out: what went wrong can only be shown by breaking off (RFC 9112, section 8).
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, data: bytes, story: Story) -> None:
+    if data:
+        story.response_bytes += len(data)
+        await response.write(data)
+
+
+def _fields(answer: ClientResponse, upstream: Upstream, story: Story) -> CIMultiDict[str]:
+    base, connector = upstream.settings.upstream, upstream.connector.name
+    fields = headers.for_agent(answer.headers)
+    for name in ("Location", "Content-Location"):
+        if name in fields:
+            fields[name] = headers.rewrite_location(fields[name], upstream=base, connector=connector)
+    if cookies := fields.popall("Set-Cookie", []):
+        for cookie in cookies:
+            fields.add("Set-Cookie", headers.rewrite_cookie(cookie, upstream=base, connector=connector))
+    fields[OPERATION_FIELD] = story.operation_id
+    return fields
+
+
+class _Copy:
+    """Keeps the first bytes of a stream for the record."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.cut = False
+
+    @property
+    def kept(self) -> bytes:
+        return b"".join(self._parts)
+
+    async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if (room := self._window - self._size) > 0:
+                self._parts.append(chunk[:room])
+                self._size += len(self._parts[-1])
+            self.cut = self.cut or len(chunk) > room
+            yield chunk
+
+
+async def _record(parts: Parts, story: Story, content: Content) -> None:
+    """The masked reply as a frame."""
+    if content.raw:
+        recorded = OPAQUE if content.opaque else parts.inspector.inspect(content).recorded
+        await story.frame("response", recorded, content.media.name, truncated=not content.complete)

@@ -1,0 +1,113 @@
+"""A WebSocket that a rule allowed as `http.websocket`: messages are relayed both ways, masked one by one, recorded.
+
+A message is the unit of masking, so a value cut over two messages is not found; docs/masking.md says so. Messages
+have a maximum, and a slow reader slows the other side (RFC 6455; G10).
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, web
+
+from schemas.events import Outcome
+from schemas.verdicts import MaskObligation, Verdict
+from services.ingress.content import Content, MediaType
+from services.ingress.parts import Parts
+from services.ingress.protocols.http import headers
+from services.ingress.protocols.http.replies import OPERATION_FIELD
+from services.ingress.protocols.http.target import Target
+from services.ingress.story import Story
+from services.ingress.upstream import Upstream
+from services.runtime.tasks import TaskGroup
+
+#: Largest message either way.
+MAX_MESSAGE = 4 * 1024 * 1024
+#: Set by the handshake itself, by us on each side.
+_HANDSHAKE = frozenset(
+    {"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-protocol"}
+)
+_TEXT = MediaType("text/plain")
+
+Socket = web.WebSocketResponse | ClientWebSocketResponse
+
+
+async def relay(
+    parts: Parts, request: web.BaseRequest, story: Story, upstream: Upstream, target: Target, verdict: Verdict
+) -> web.WebSocketResponse:
+    """Open the upstream first, then accept the agent's upgrade; relay until either side closes."""
+    offered = tuple(p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip())
+    fields = headers.for_upstream(request.headers, injected=upstream.injected_fields)
+    for name in [name for name in fields if name.lower() in _HANDSHAKE]:
+        fields.popall(name, None)
+    fields["traceparent"] = story.traceparent
+    mask = verdict.obligations.mask
+    path, query = parts.inspector.target(target.path, target.query, mask)
+    story.reached_upstream = True
+    async with upstream.websocket(path, query, fields, offered, MAX_MESSAGE) as far:
+        chosen = (far.protocol,) if far.protocol else ()
+        near = web.WebSocketResponse(protocols=chosen, autoping=False, autoclose=False, max_msg_size=MAX_MESSAGE)
+        near.headers[OPERATION_FIELD] = story.operation_id
+        await near.prepare(request)
+        full = verdict.obligations.record == "full"
+        outward = _Direction(parts, story, "request", mask.model_copy(update={"response": ()}), full)
+        inward = _Direction(parts, story, "response", mask.model_copy(update={"request": mask.response}), full)
+        await _both(outward.pump(near, far), inward.pump(far, near))
+        await near.close()
+    story.finish(Outcome.FORWARDED, status="101")
+    return near
+
+
+async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
+    """Run both pumps; when one ends, so does the other."""
+    pumps = TaskGroup("websocket")
+    running = {pumps.start(one, "outward"), pumps.start(other, "inward")}
+    try:
+        ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for pump in ended:
+            pump.result()
+    finally:
+        await pumps.cancel()
+
+
+class _Direction:
+    """From one socket to the other."""
+
+    def __init__(self, parts: Parts, story: Story, name: str, mask: MaskObligation, record: bool) -> None:
+        self._parts, self._story, self._name, self._mask, self._record = parts, story, name, mask, record
+
+    async def pump(self, source: Socket, sink: Socket) -> None:
+        """Relay until the source closes; its close code is passed on (RFC 6455, section 7.4)."""
+        while True:
+            message = await source.receive()
+            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                await sink.close(code=source.close_code or 1000)
+                return
+            await self._pass(message, sink)
+
+    async def _pass(self, message: WSMessage, sink: Socket) -> None:
+        match message.type:
+            case WSMsgType.TEXT:
+                await sink.send_str((await self._masked(message.data.encode())).decode())
+            case WSMsgType.BINARY:
+                await sink.send_bytes(await self._masked(message.data))
+            case WSMsgType.PING:
+                await sink.ping(message.data)
+            case WSMsgType.PONG:
+                await sink.pong(message.data)
+
+    async def _masked(self, data: bytes) -> bytes:
+        content = Content(data, _TEXT)
+        masked = data
+        if self._mask.request:
+            result = self._parts.inspector.mask(content, self._mask)
+            self._story.note_masked(self._name, result.counts)
+            masked = result.data
+        if self._name == "request":
+            self._story.request_bytes += len(masked)
+        else:
+            self._story.response_bytes += len(masked)
+        if self._record:
+            recorded = self._parts.inspector.inspect(content).recorded
+            await self._story.frame(self._name, recorded[: 256 * 1024], "text/plain")
+        return masked

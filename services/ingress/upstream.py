@@ -1,0 +1,212 @@
+"""The only module that dials out and reads credentials (G3): one pool of connections per connector.
+
+A credential is revealed at start, kept here, and put in its place on each request; what the agent sent there was
+removed before (protocols/http/headers.py).
+"""
+
+import asyncio
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote
+
+import aiohttp
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from multidict import CIMultiDict
+from yarl import URL
+
+from schemas.events import Outcome
+from schemas.operations import Connector
+from services.ingress.errors import UpstreamError
+from services.runtime.settings import SettingsError, reveal
+from services.runtime.settings.model import HttpConnector, Inject, UpstreamTls
+
+#: Largest single header field and start line of a reply.
+MAX_REPLY_FIELD = 32 * 1024
+#: Names that aiohttp would add by itself; the agent's own, or none, are sent instead.
+_NO_DEFAULTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+Body = bytes | AsyncIterator[bytes] | None
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What is injected, and where. Its repr holds no value."""
+
+    fields: Mapping[str, str]
+    query: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"Credential(fields={list(self.fields)}, query={list(self.query)})"
+
+    @classmethod
+    def read(cls, inject: Inject | None, place: str) -> "Credential":
+        """Reveal a connector's credential. Raises SettingsError."""
+        if inject is None:
+            return cls({}, {})
+        if inject.user is not None and inject.password is not None:
+            user, password = reveal(inject.user, f"{place}.user"), reveal(inject.password, f"{place}.password")
+            return cls({"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}, {})
+        assert inject.value is not None
+        value = _header_value(reveal(inject.value, f"{place}.value"), place)
+        return cls({inject.header: value}, {}) if inject.header else cls({}, {inject.query or "": value})
+
+
+class Upstream:
+    """One HTTP connector's upstream."""
+
+    def __init__(self, name: str, settings: HttpConnector) -> None:
+        """Raises SettingsError when a credential or certificate cannot be read."""
+        self.settings = settings
+        self.connector = Connector(name=name, protocol="http", tags=settings.tags)
+        self._credential = Credential.read(settings.inject, f"connectors.{name}.inject")
+        self._tls = _tls_context(settings.tls, f"connectors.{name}.tls")
+        self._session: ClientSession | None = None
+
+    @property
+    def injected_fields(self) -> frozenset[str]:
+        """Header fields that are ours to set."""
+        return frozenset(self._credential.fields)
+
+    def with_credential(self, query: str) -> str:
+        """The query with our parameter in it, and the agent's of that name gone; otherwise as it was sent."""
+        if not self._credential.query:
+            return query
+        names = self._credential.query
+        kept = [pair for pair in query.split("&") if pair and _name_of(pair) not in names]
+        return "&".join([*kept, *(f"{quote(name)}={quote(value, safe='')}" for name, value in names.items())])
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, query: str, fields: CIMultiDict[str], body: Body
+    ) -> AsyncIterator[ClientResponse]:
+        """Send a request and yield the reply once its head is there. Raises UpstreamError.
+
+        A body that is an iterator is sent as it comes, with `fields["Content-Length"]` or else chunked.
+        """
+        fields.update(self._credential.fields)
+        query = self.with_credential(query)
+        url = URL(f"{self.settings.upstream}{path}" + (f"?{query}" if query else ""), encoded=True)
+        try:
+            async with asyncio.timeout(self.settings.timeouts.first_byte):
+                reply = await self._open().request(
+                    method,
+                    url,
+                    headers=fields,
+                    data=body,
+                    allow_redirects=False,
+                    ssl=self._tls,
+                    server_hostname=self.settings.tls.server_name,
+                )
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
+            raise explain(error) from error
+        try:
+            yield reply
+        finally:
+            if not reply.closed:
+                reply.close()
+
+    async def chunks(self, reply: ClientResponse) -> AsyncIterator[bytes]:
+        """The reply's body as it arrives, not decoded. Raises UpstreamError when it breaks off or idles."""
+        idle = self.settings.timeouts.idle
+        content = reply.content
+        while not content.at_eof():
+            try:
+                async with asyncio.timeout(idle):
+                    data = await content.readany()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise explain(error) from error
+            if data:
+                yield data
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, query: str, fields: CIMultiDict[str], protocols: tuple[str, ...], max_message: int
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket to the upstream. Raises UpstreamError."""
+        fields.update(self._credential.fields)
+        query = self.with_credential(query)
+        url = URL(f"{self.settings.upstream}{path}" + (f"?{query}" if query else ""), encoded=True)
+        try:
+            async with asyncio.timeout(self.settings.timeouts.first_byte):
+                socket = await self._open().ws_connect(
+                    url,
+                    headers=fields,
+                    protocols=protocols,
+                    autoping=False,
+                    autoclose=False,
+                    max_msg_size=max_message,
+                    ssl=self._tls,
+                )
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
+            raise explain(error) from error
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> ClientSession:
+        if self._session is None:
+            self._session = ClientSession(
+                connector=TCPConnector(limit=self.settings.pool, limit_per_host=0, ttl_dns_cache=10),
+                timeout=ClientTimeout(total=None, connect=None, sock_connect=self.settings.timeouts.connect),
+                cookie_jar=DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=_NO_DEFAULTS,
+                max_field_size=MAX_REPLY_FIELD,
+                max_line_size=MAX_REPLY_FIELD,
+                trust_env=False,
+            )
+        return self._session
+
+
+def explain(error: BaseException) -> UpstreamError:
+    """What went wrong with an upstream, in words without its address or content."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError() | ssl.SSLError():
+            return _bad(502, "upstream_tls", "the upstream's TLS certificate could not be verified")
+        case aiohttp.ConnectionTimeoutError():
+            return _bad(504, "upstream_timeout", "the upstream did not accept a connection in time")
+        case TimeoutError():
+            return _bad(504, "upstream_timeout", "the upstream did not answer in time")
+        case aiohttp.ClientConnectorError():
+            return _bad(502, "upstream_refused", "the upstream refused the connection")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | OSError():
+            return _bad(502, "upstream_reset", "the upstream closed the connection before it had answered")
+        case aiohttp.ClientPayloadError():
+            return _bad(502, "upstream_broken", "the upstream's reply broke off")
+        case _:
+            return _bad(502, "upstream_garbage", "the upstream did not answer in HTTP")
+
+
+def _bad(status: int, code: str, detail: str) -> UpstreamError:
+    return UpstreamError(status, code, detail, Outcome.FAILED)
+
+
+def _name_of(pair: str) -> str:
+    parsed = parse_qsl(pair, keep_blank_values=True)
+    return parsed[0][0] if parsed else ""
+
+
+def _header_value(value: str, place: str) -> str:
+    if any(not " " <= character <= "~" for character in value):
+        raise SettingsError(f"countersign.yaml: {place}: the credential holds a character that no HTTP field may hold")
+    return value
+
+
+def _tls_context(tls: UpstreamTls, place: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or "not PEM"
+        raise SettingsError(f"countersign.yaml: {place}: cannot be used: {reason}") from None
+    return context
