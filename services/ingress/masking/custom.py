@@ -1,0 +1,118 @@
+"""The operator's own patterns and deny words, made into hyperscan expressions.
+
+A pattern is written as for Python's `re`, read by its parser and written out again for hyperscan, so that what
+is searched for and what a stream holds back come from one syntax tree (`prefixes`). `x*` and `x+` mean at most
+CUSTOM_REPEAT_LIMIT repetitions: a match must have a length. What has no such meaning is refused at start.
+"""
+
+from __future__ import annotations
+
+import re
+from re import _constants as sre  # type: ignore[attr-defined]
+from typing import Any
+
+from services.ingress.masking.errors import MaskingConfigError
+from services.ingress.masking.limits import CUSTOM_REPEAT_LIMIT, HOLD_LIMIT
+from services.ingress.masking.prefixes import Node, Nodes, charset, parse
+
+_CATEGORIES = {
+    sre.CATEGORY_DIGIT: r"\d",
+    sre.CATEGORY_NOT_DIGIT: r"\D",
+    sre.CATEGORY_SPACE: r"\s",
+    sre.CATEGORY_NOT_SPACE: r"\S",
+    sre.CATEGORY_WORD: r"\w",
+    sre.CATEGORY_NOT_WORD: r"\W",
+}
+
+
+def expression(pattern: str) -> str:
+    """`pattern` as hyperscan writes it. Raises MaskingConfigError when it cannot be searched for in a stream."""
+    tree = parse(pattern)
+    low, high = _width(tree, 0)
+    if low == 0:
+        raise MaskingConfigError("the pattern matches the empty string")
+    if high > HOLD_LIMIT:
+        raise MaskingConfigError(f"a match may be {high} bytes long, the limit is {HOLD_LIMIT}: bound its counts")
+    return _write(tree)
+
+
+def word_pattern(word: str) -> str:
+    """A deny word as a pattern: literal, in any case, not inside a longer word."""
+    if not word.strip():
+        raise MaskingConfigError("a deny word is empty")
+    before = r"\b" if _is_word(word[0]) else ""
+    after = r"\b" if _is_word(word[-1]) else ""
+    return f"(?i){before}{re.escape(word)}{after}"
+
+
+def _is_word(character: str) -> bool:
+    return character.isascii() and (character.isalnum() or character == "_")
+
+
+def _write(nodes: Nodes) -> str:
+    return "".join(_write_node(node) for node in nodes)
+
+
+def _write_node(node: Node) -> str:
+    op, av = node
+    if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+        low, high, item = av
+        return f"(?:{_write(item)}){{{low},{_bounded(low, high)}}}"
+    if op is sre.BRANCH:
+        return "(?:" + "|".join(_write(branch) for branch in av[1]) + ")"
+    if op is sre.SUBPATTERN:
+        return f"(?{_flags(av[1])}{'-' + _flags(av[2]) if av[2] else ''}:{_write(av[3])})"
+    if op is sre.AT and av is sre.AT_BOUNDARY:
+        return r"\b"
+    return _write_position(op, av)
+
+
+def _write_position(op: Any, av: Any) -> str:
+    if op is sre.ANY:
+        return "."
+    if op is sre.LITERAL:
+        return rf"\x{{{av:x}}}"
+    if op is sre.NOT_LITERAL:
+        return rf"[^\x{{{av:x}}}]"
+    if op is sre.IN:
+        return "[" + "".join(_class_item(*item) for item in av) + "]"
+    raise MaskingConfigError(f"{str(op).lower()} is not supported: no lookaround, back reference, ^ or $")
+
+
+def _class_item(op: Any, av: Any) -> str:
+    if op is sre.NEGATE:
+        return "^"
+    if op is sre.LITERAL:
+        return rf"\x{{{av:x}}}"
+    if op is sre.RANGE:
+        return rf"\x{{{av[0]:x}}}-\x{{{av[1]:x}}}"
+    return _CATEGORIES[av]
+
+
+def _flags(flags: int) -> str:
+    return ("i" if flags & re.IGNORECASE else "") + ("s" if flags & re.DOTALL else "")
+
+
+def _bounded(low: int, high: Any) -> int:
+    return max(low, CUSTOM_REPEAT_LIMIT) if high is sre.MAXREPEAT else int(high)
+
+
+def _width(nodes: Nodes, flags: int) -> tuple[int, int]:
+    """The fewest and the most bytes that a match may have."""
+    widths = [_width_node(node, flags) for node in nodes]
+    return sum(low for low, _ in widths), sum(high for _, high in widths)
+
+
+def _width_node(node: Node, flags: int) -> tuple[int, int]:
+    op, av = node
+    if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+        low, high = _width(av[2], flags)
+        return low * av[0], high * _bounded(av[0], av[1])
+    if op is sre.BRANCH:
+        widths = [_width(branch, flags) for branch in av[1]]
+        return min(low for low, _ in widths), max(high for _, high in widths)
+    if op is sre.SUBPATTERN:
+        return _width(av[3], (flags | av[1]) & ~av[2])
+    if op in (sre.AT, sre.ASSERT, sre.ASSERT_NOT):
+        return 0, 0
+    return 1, charset(node, flags).bytes_wide

@@ -1,0 +1,159 @@
+"""Values that only the words beside them give away: `password=…`, `"client_secret": "…"`, `Bearer …`.
+
+A quoted value ends at its quote, a bare one at white space or a delimiter. Values that read as code (a call,
+an attribute, a template, an environment reference), as a type or as a placeholder are not secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from services.ingress.masking.detectors.checks import ENTROPY_FLOOR, entropy, is_placeholder
+from services.ingress.masking.detectors.detector import Check, Detector, when
+
+_SUFFIX = r"(?:[_-]?(?:confirmation|confirm|again|repeat|new|old|prod|dev|test))?\d{0,2}"
+_PASSWORD = rf"(?i:password|passwd|passphrase|passcode|passwort|kennwort|contrase(?:n|\xc3\xb1)a){_SUFFIX}"
+_PWD = rf"(?i:pwd){_SUFFIX}"
+_TELLING = r"(?i:secret|token|key|credential|authorization)s?(?:[_-][A-Za-z0-9]{1,12}){0,2}"
+
+_CLOSE = r"(?:\\{0,3}[\"'])?[ \t]{0,3}"
+_EQUALS = _CLOSE + r"(?:=>|:=|=)"
+_COLON = _CLOSE + r":"
+
+# How a quoted value opens, and what may stand in it. A quote may itself be escaped, for JSON inside JSON
+# strings (an LLM's tool-call arguments) is common; so may a letter stand before it (Python's b"", f"").
+_QUOTES: tuple[tuple[str, str], ...] = (
+    (r"[bBfFrRuU]{0,2}\\{1,3}\"", r"[^\"\\\r\n]{1,256}"),
+    (r"[bBfFrRuU]{0,2}\\{1,3}'", r"[^'\\\r\n]{1,256}"),
+    (r"[bBfFrRuU]{0,2}\"", r"(?:[^\"\\\r\n]|\\[^\r\n]){1,256}"),
+    (r"[bBfFrRuU]{0,2}'", r"(?:[^'\\\r\n]|\\[^\r\n]){1,256}"),
+)
+_BARE_CHARS = r"[^\s\"'`,;&<>\\]"
+_BARE = rf"(?![bBfFrRuU]{{1,2}}[\"'\\]){_BARE_CHARS}{{1,256}}"
+_DENSE = r"[A-Za-z0-9+/_.~-]{16,2048}={0,2}"
+
+_NOT_VALUES = frozenset(
+    b"none null nil true false undefined str string bytes int integer bool boolean any optional object text "
+    b"varchar char required optional must should may is was are the a an and or not for with your yes no "
+    b"empty unset missing invalid incorrect wrong expired changed redacted masked hidden removed secret "
+    b"password passwd passphrase passcode pwd secretstr self this input prompt getpass env stdin "
+    b"example placeholder changeme-please todo tbd".split()
+)
+_CODE = re.compile(
+    rb"[A-Za-z_$][\w$]*(?:\.[A-Za-z_]\w*|->\w+|::\w+|\?\.\w+)*[(\[].*"  # a call or an index
+    rb"|(?:self|this|os|req|request|config|settings|env|process|args|options|ctx|user|params|data|body|form)"
+    rb"(?:\.[A-Za-z_]\w*)+"
+    rb"|\$[A-Za-z_({].*|%[(A-Za-z].*|\{.*\}?|<.*>?|:[A-Za-z_]\w*|\?|[*.\-_=xX#]+",
+    re.DOTALL,
+)
+_UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_WORDS = re.compile(rb"(?:[A-Za-z]{2,}|\d{1,4})(?:[._/+~-]+(?:[A-Za-z]{2,}|\d{1,4}))*=*")
+_CAMEL = re.compile(rb"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+|\d{1,2})*")
+_PATH = re.compile(rb"(?:~|\.{0,2})/.*|[A-Za-z]:.*", re.DOTALL)
+
+
+def _is_value(value: bytes) -> bool:
+    return not (is_placeholder(value) or value.lower() in _NOT_VALUES or _CODE.fullmatch(value))
+
+
+def _bare(value: bytes) -> int:
+    """A bare value without the brackets and full stops that close a sentence or a call around it."""
+    kept = value.rstrip(b".!?:")
+    while kept and kept[-1:] in b")]}" and kept.count(_OPENING[kept[-1:]]) < kept.count(kept[-1:]):
+        kept = kept[:-1]
+    return len(kept) if kept and _is_value(kept) and _is_value(value) else 0
+
+
+_OPENING = {b")": b"(", b"]": b"[", b"}": b"{"}
+
+
+def _quoted(value: bytes) -> int:
+    return len(value) if _is_value(value) else 0
+
+
+def _stated(value: bytes) -> int:
+    """A bare value in prose: letters alone are a word of the sentence, not a password."""
+    length = _bare(value)
+    kept = value[:length]
+    mixed = any(48 <= byte <= 57 for byte in kept) or re.search(rb"[A-Za-z][!@#$%^&*+=~][^\s]", kept)
+    return length if mixed and re.search(rb"[A-Za-z]", kept) and length >= 6 else 0
+
+
+def _not_path(value: bytes) -> int:
+    return 0 if _PATH.fullmatch(value) else _bare(value)
+
+
+def _user_password(value: bytes) -> int:
+    """The second half of `user:password`; numbers are a group id (`docker run -u 1000:1000`)."""
+    return 0 if value.isdigit() or b"/" in value[:1] else _bare(value)
+
+
+def looks_secret(value: bytes) -> bool:
+    """Random enough for a value that already stands beside a telling word."""
+    if is_placeholder(value) or _UUID.fullmatch(value) or _WORDS.fullmatch(value) or _CAMEL.fullmatch(value):
+        return False
+    return any(48 <= byte <= 57 for byte in value) and entropy(value) >= ENTROPY_FLOOR
+
+
+def _not_a_path(value: bytes) -> bool:
+    return not _PATH.fullmatch(value) and _is_value(value)
+
+
+def _password(anchor: str, context: str, value: str, check: Check) -> Detector:
+    return Detector("PASSWORD", anchor, value, check, context=context)
+
+
+def _in_quotes(anchor: str, check: Check = _quoted) -> Iterator[Detector]:
+    for opening, value in _QUOTES:
+        yield _password(anchor, rf"{anchor}[ \t]{{0,3}}{opening}", value, check)
+
+
+def _passwords() -> Iterator[Detector]:
+    equals, colon = _PASSWORD + _EQUALS, _PASSWORD + _COLON
+    yield from _in_quotes(equals)
+    yield from _in_quotes(colon)
+    yield _password(equals, rf"{equals}[ \t]{{0,3}}", _BARE, _bare)
+    yield _password(colon, colon, rf"(?!=){_BARE}", _bare)
+    # After a colon and a blank: prose unless it looks made up, or ends the line as in YAML.
+    yield _password(colon, rf"{colon}[ \t]{{1,3}}", _BARE, _stated)
+    yield _password(colon, rf"{colon}[ \t]{{1,3}}", rf"{_BARE}(?=[\r\n]|\Z)", _bare)
+    # Typed in code: `password: SecretStr = "…"`.
+    yield from _in_quotes(rf"{_PASSWORD}:[ \t]?[A-Za-z_][\w\[\]|. ]{{0,40}}=")
+    # `pwd` is as often the working directory.
+    yield from _in_quotes(_PWD + _EQUALS, when(_not_a_path))
+    yield from _in_quotes(_PWD + _COLON, when(_not_a_path))
+    yield _password(_PWD + _EQUALS, rf"{_PWD}{_EQUALS}[ \t]{{0,3}}", _BARE, _not_path)
+
+
+def _elsewhere() -> Iterator[Detector]:
+    """Passwords on a command line, in SQL, in XML, in a sentence, and for curl."""
+    option, stated = rf"--{_PASSWORD}[ ]", _PASSWORD + r"(?i: is| was)"
+    yield _password(option, option, rf"[^\s\"'-]{_BARE_CHARS}{{0,256}}", _bare)
+    sql = r"(?i:password|identified by)\s{1,3}'"
+    yield _password(sql, sql, r"[^'\r\n]{1,256}", _quoted)
+    tag = r"(?i:password|passwd|pwd|secret)>"
+    yield Detector("PASSWORD", tag, r"[^<\s]{1,256}", context=tag, after="</")
+    yield _password(stated, rf"{stated}:?[ ][\"']?", _BARE, _stated)
+    user = r"(?:-u|--user)[ =][\"']?[^\s:\"'/]{1,64}:"
+    yield _password(user, user, _BARE, _user_password)
+
+
+# RFC 3986 section 3.2.1: user:password before the @ of a URL's authority.
+_USER = r"://[^\s/?#@:\"'<>`]{0,128}:"
+_DENSE_CONTEXT = _TELLING + _CLOSE + r"(?:=>|:=|=|:)"
+_SCHEMES = r"(?i:bearer|basic|apikey|api-key) "
+
+DETECTORS: tuple[Detector, ...] = (
+    Detector("URL_PASSWORD", _USER + r"[^\s/]", r"[^\s/?#\"'<>`]{1,256}", _quoted, context=_USER, after="@"),
+    *_passwords(),
+    *_elsewhere(),
+    Detector(
+        "HIGH_ENTROPY",
+        _DENSE_CONTEXT,
+        _DENSE,
+        when(looks_secret),
+        context=_DENSE_CONTEXT + r"[ \t]{0,3}[\"'\\]{0,4}",
+    ),
+    Detector("HIGH_ENTROPY", _SCHEMES, _DENSE, when(looks_secret), context=_SCHEMES),
+)

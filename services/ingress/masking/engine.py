@@ -1,0 +1,64 @@
+"""One pass of hyperscan over the text, for all anchors at once. Its counterpart in `re` terms is `finditer`.
+
+Hyperscan is an automaton: its time is linear in the text whatever the patterns and whatever the text. It lets
+go of the GIL while it scans, so each thread needs scratch space of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import hyperscan
+
+from services.ingress.masking.errors import MaskingConfigError, MaskingError
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """What to look for. `unicode` makes `.` and classes mean characters; the text must then be valid UTF-8."""
+
+    text: str
+    unicode: bool = False
+
+    @property
+    def flags(self) -> int:
+        flags = hyperscan.HS_FLAG_SOM_LEFTMOST
+        return int(flags | hyperscan.HS_FLAG_UTF8) if self.unicode else int(flags)
+
+
+class Engine:
+    """A compiled set of expressions. Raises MaskingConfigError when hyperscan cannot compile one."""
+
+    def __init__(self, expressions: Sequence[Expression]) -> None:
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._local = threading.local()
+        try:
+            self._database.compile(
+                expressions=[expression.text.encode() for expression in expressions],
+                ids=list(range(len(expressions))),
+                elements=len(expressions),
+                flags=[expression.flags for expression in expressions],
+            )
+        except hyperscan.HyperscanError as error:
+            raise MaskingConfigError(f"a pattern cannot be compiled: {error}") from None
+
+    def hits(self, data: bytes) -> list[tuple[int, int, int]]:
+        """Every (expression, start, end) in `data`, by rising end; an expression may be at one start often."""
+        found: list[tuple[int, int, int]] = []
+
+        def on_match(number: int, start: int, end: int, flags: int, context: object) -> None:
+            found.append((number, start, end))
+
+        try:
+            self._database.scan(data, on_match, scratch=self._scratch())
+        except hyperscan.HyperscanError:
+            raise MaskingError("the scan failed") from None
+        return found
+
+    def _scratch(self) -> hyperscan.Scratch:
+        scratch = getattr(self._local, "scratch", None)
+        if scratch is None:
+            scratch = self._local.scratch = self._database.scratch.clone()
+        return scratch

@@ -1,0 +1,193 @@
+"""Find sensitive values in text. Its counterpart is `replace.Replacer`; `text` joins the two.
+
+A scanner is compiled once for a set of entities and used by many requests. It works on UTF-8 bytes and reports
+characters. Overlapping values: the leftmost wins, then the longest, then the order of the catalogue; what an
+earlier value leaves uncovered of a later one is reported as well, so that no part of a value remains.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from services.ingress.masking import custom as patterns
+from services.ingress.masking.detectors import CATALOGUE, Detector
+from services.ingress.masking.engine import Engine, Expression
+from services.ingress.masking.entities import DENY_WORD, ENTITIES, CustomPattern, resolve
+from services.ingress.masking.errors import MaskingConfigError, MaskingError
+from services.ingress.masking.limits import CUSTOM_PATTERN_LIMIT
+from services.ingress.masking.openings import Openings
+
+
+class Match(NamedTuple):
+    """A value found: characters `start` to `end` (exclusive) of the text are an `entity`."""
+
+    start: int
+    end: int
+    entity: str
+    value: str
+
+
+class Span(NamedTuple):
+    """A value found, in bytes. Sorts by the rule of precedence: leftmost, longest, first in the catalogue."""
+
+    start: int
+    minus_end: int
+    rank: int
+    entity: str
+
+
+class View(NamedTuple):
+    """What is known of a buffer: every value in it, and from where its end may still become one."""
+
+    spans: list[Span]
+    open_from: int
+
+
+class Scanner:
+    """Looks for `entities` (names or sets), all of `custom`, and `deny_words`.
+
+    Raises MaskingConfigError when a name is unknown or a pattern cannot be searched for.
+    """
+
+    def __init__(
+        self,
+        entities: Iterable[str],
+        custom: Sequence[CustomPattern] = (),
+        deny_words: Sequence[str] = (),
+    ) -> None:
+        self.entities = resolve(entities, custom)
+        wanted = [detector for detector in CATALOGUE if detector.entity in self.entities]
+        own = [*_own_patterns(custom), *_deny_patterns(deny_words)]
+        self._ranks = {name: rank for rank, name in enumerate([*(name for name, _ in own), *ENTITIES])}
+        self._detectors = _by_anchor(wanted)
+        self._own = [name for name, _ in own]
+        self._strict_utf8 = bool(own)
+        self._engine = Engine(
+            [Expression(anchor) for anchor in self._detectors]
+            + [Expression(patterns.expression(pattern), unicode=True) for _, pattern in own]
+        )
+        self._families = list(self._detectors.values())
+        self._openings = Openings(dict(enumerate(self._families)), [pattern for _, pattern in own])
+
+    def scan(self, text: str) -> list[Match]:
+        """Every value in `text`, in order and without overlap. Raises MaskingError when a detector fails."""
+        data = encode(text)
+        spans = self.spans(data)
+        return list(_matches(data, without_overlap(spans), len(data) == len(text))) if spans else []
+
+    def spans(self, data: bytes) -> list[Span]:
+        """Every value in the UTF-8 `data`, sorted, overlaps included."""
+        hits = self._hits(data)
+        return self._spans(data, hits) if hits else []
+
+    def view(self, data: bytes) -> View:
+        """The same, and from which index on more text may still change the answer."""
+        hits = self._hits(data)
+        open_from = self._openings.start(data, hits)
+        return View(self._spans(data, hits) if hits else [], open_from)
+
+    def _hits(self, data: bytes) -> list[tuple[int, int, int]]:
+        return self._engine.hits(_valid_utf8(data) if self._strict_utf8 else data)
+
+    def _spans(self, data: bytes, hits: list[tuple[int, int, int]]) -> list[Span]:
+        families = len(self._families)
+        own: dict[tuple[int, int], int] = {}
+        starts: set[tuple[int, int]] = set()
+        for number, start, end in hits:
+            if number < families:
+                starts.add((number, start))
+            else:
+                own[number, start] = end
+        found = {span for number, start in starts for span in self._try(self._families[number], data, start)}
+        for (number, start), end in own.items():
+            name = self._own[number - families]
+            found.add(Span(start, -end, self._ranks[name], name))
+        return sorted(found)
+
+    def _try(self, family: list[Detector], data: bytes, at: int) -> Iterator[Span]:
+        for detector in family:
+            try:
+                found = detector.find(data, at)
+            except Exception as error:
+                # The original may quote the value: only its type is kept.
+                reason = type(error).__name__
+                raise MaskingError(f"the detector of {detector.entity} failed: {reason}") from None
+            if found:
+                yield Span(found[0], -found[1], self._ranks[detector.entity], detector.entity)
+
+
+@lru_cache(maxsize=128)
+def scanner_for(
+    entities: frozenset[str],
+    custom: tuple[CustomPattern, ...] = (),
+    deny_words: tuple[str, ...] = (),
+) -> Scanner:
+    """The scanner of a set, compiled once (some tens of milliseconds) and kept."""
+    return Scanner(entities, custom, deny_words)
+
+
+def without_overlap(spans: Iterable[Span], done: int = 0) -> Iterator[tuple[int, int, str]]:
+    """(start, end, entity) of sorted spans, cut to what neither `done` nor an earlier span covers."""
+    for start, minus_end, _, entity in spans:
+        if -minus_end > done:
+            yield max(start, done), -minus_end, entity
+            done = -minus_end
+
+
+def encode(text: str) -> bytes:
+    """UTF-8, in which lone surrogates (JSON's `\\ud800`) survive."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def decode(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _matches(data: bytes, spans: Iterable[tuple[int, int, str]], is_ascii: bool) -> Iterator[Match]:
+    seen = characters = 0
+    for start, end, entity in spans:
+        value = decode(data[start:end])
+        characters = start if is_ascii else characters + len(decode(data[seen:start]))
+        yield Match(characters, characters + len(value), entity, value)
+        seen, characters = end, characters + len(value)
+
+
+def _by_anchor(detectors: Iterable[Detector]) -> dict[str, list[Detector]]:
+    families: dict[str, list[Detector]] = {}
+    for detector in detectors:
+        families.setdefault(detector.anchor, []).append(detector)
+    return families
+
+
+def _own_patterns(custom: Sequence[CustomPattern]) -> Iterator[tuple[str, str]]:
+    if len(custom) > CUSTOM_PATTERN_LIMIT:
+        raise MaskingConfigError(f"{len(custom)} custom patterns, the limit is {CUSTOM_PATTERN_LIMIT}")
+    for pattern in custom:
+        yield pattern.name, pattern.pattern
+
+
+def _deny_patterns(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if len(words) > CUSTOM_PATTERN_LIMIT:
+        raise MaskingConfigError(f"{len(words)} deny words, the limit is {CUSTOM_PATTERN_LIMIT}")
+    for word in words:
+        yield DENY_WORD, patterns.word_pattern(word)
+
+
+def _valid_utf8(data: bytes) -> bytes:
+    """`data`, or a copy of the same length without what is not UTF-8: hyperscan must not see that."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "countersign-blank").encode()
+    return data
+
+
+def _blank(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "?" * (error.end - error.start), error.end
+
+
+codecs.register_error("countersign-blank", _blank)
