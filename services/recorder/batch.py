@@ -1,0 +1,76 @@
+"""Messages as the stream delivers them, and how they are cut into batches. Pure; counterpart: intake.py.
+
+fetched messages ─► InOrder.take ─► pieces ─► one claim, one set of inserts, one ack each
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+#: Largest batch in bytes of events; rows and ClickHouse's blocks take a small multiple of it in memory.
+MAX_BATCH_BYTES: Final = 32 * 1024 * 1024
+
+
+class Delivery(NamedTuple):
+    """One message of a stream, as a consumer delivered it."""
+
+    subject: str
+    data: bytes
+    #: Its sequence in the stream: ascending, with gaps where messages were removed.
+    seq: int
+    #: The consumer's count of deliveries: without gaps, unless one did not reach us.
+    delivery: int
+    #: When JetStream stored it, in microseconds since 1970.
+    published_at: int
+
+
+class OutOfOrder(Exception):
+    """A delivery is missing: what follows must not be stored before it. The consumer has to be made anew."""
+
+
+class InOrder:
+    """Lets each message of a consumer through once and in order.
+
+    A message that is delivered again after it was stored is dropped; a delivery that never arrived (dropped by a full
+    client, or given to somebody else) raises OutOfOrder.
+    """
+
+    def __init__(self, stored: int) -> None:
+        """The consumer starts behind sequence `stored`."""
+        self._seen = stored
+        self._delivery = 0
+
+    def take(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """The new ones among them. Raises OutOfOrder."""
+        fresh = []
+        for delivery in deliveries:
+            if delivery.delivery != self._delivery + 1:
+                raise OutOfOrder(f"delivery {delivery.delivery} came after {self._delivery}")
+            self._delivery = delivery.delivery
+            if delivery.seq > self._seen:
+                self._seen = delivery.seq
+                fresh.append(delivery)
+        return fresh
+
+
+def pieces(
+    deliveries: Sequence[Delivery], boundary: int = 0, max_rows: int = 100_000, max_bytes: int = MAX_BATCH_BYTES
+) -> list[list[Delivery]]:
+    """Cut where a batch would grow too large, and behind sequence `boundary`: the end of a range claimed earlier."""
+    cut: list[list[Delivery]] = []
+    size = 0
+    for delivery in deliveries:
+        crosses = bool(cut) and cut[-1][-1].seq <= boundary < delivery.seq
+        if not cut or crosses or len(cut[-1]) >= max_rows or size + len(delivery.data) > max_bytes:
+            cut.append([])
+            size = 0
+        cut[-1].append(delivery)
+        size += len(delivery.data)
+    return cut
+
+
+def next_batch_size(deliveries: Sequence[Delivery], wanted: int, max_bytes: int = MAX_BATCH_BYTES) -> int:
+    """How many messages to ask for next, so that they fit into `max_bytes` if they are like these."""
+    if not deliveries:
+        return wanted
+    average = sum(len(delivery.data) for delivery in deliveries) / len(deliveries)
+    return max(1, min(wanted, int(max_bytes / max(average, 1))))

@@ -1,0 +1,344 @@
+"""From a message to rows: the exact bytes into `events` (frames: `session_frames`), what they say into a typed table.
+
+Pure, and a function of the message alone: the same message always gives the same rows, whoever writes them and
+whenever. What cannot be read becomes a dead letter, with its reason; it never stops the stream.
+Times are integers, in the unit of their column (microseconds; `started_at` and `expires_at` milliseconds).
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from schemas.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    ApprovalWithdrawn,
+    Event,
+    OperationAttempted,
+    OperationFinished,
+    Outcome,
+    SessionClosed,
+    SessionFrame,
+    SessionOpened,
+    VerdictReached,
+)
+from schemas.identity import Identity
+from services.recorder import tables as t
+from services.recorder.batch import Delivery
+from services.recorder.tables import Table
+
+Row = tuple[Any, ...]
+Rows = dict[Table, list[Row]]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+#: What DateTime64(6) holds (ClickHouse data types, DateTime64): 1900 to 2299; we publish none before 1970.
+_LAST_MOMENT: Final = 10_413_791_999_999_999
+#: What UInt64 holds.
+_LAST_COUNT: Final = 2**64 - 1
+#: A reason is for people; pydantic's can be as long as the input.
+_MAX_REASON: Final = 500
+
+
+class NotAnEvent(Exception):
+    """The message cannot be recorded as an event; the text says why."""
+
+
+def build(deliveries: Iterable[Delivery], stream: str, epoch: int) -> Rows:
+    """Rows per table for these messages, in stream order."""
+    rows: Rows = defaultdict(list)
+    for delivery in deliveries:
+        try:
+            made = _made_from(delivery, stream, epoch)
+        except NotAnEvent as error:
+            made = ((t.DEAD_LETTERS, dead_letter(delivery, stream, epoch, str(error))),)
+        for table, row in made:
+            rows[table].append(row)
+    return rows
+
+
+def dead_letter(delivery: Delivery, stream: str, epoch: int, reason: str) -> Row:
+    """A row of `dead_letters`. Its `event_id` is made from the message, because the message has none we can read."""
+    at = str(delivery.published_at).encode()
+    name = hashlib.sha256(b"\0".join((delivery.subject.encode(), at, delivery.data))).hexdigest()
+    return (
+        stream,
+        epoch,
+        delivery.seq,
+        delivery.published_at,
+        f"dead-{name[:32]}",
+        delivery.subject,
+        " ".join(reason.split())[:_MAX_REASON],
+        delivery.data,
+        delivery.published_at,
+    )
+
+
+def started_at(operation_id: str) -> int:
+    """The moment in a UUIDv7 (RFC 9562, section 5.7), in milliseconds; 0 for an id of another kind."""
+    if operation_id[14:15] != "7":
+        return 0
+    return int(operation_id[:8] + operation_id[9:13], 16)
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970. Raises NotAnEvent when ClickHouse cannot hold it."""
+    value = (moment - _EPOCH) // _MICROSECOND
+    if not 0 <= value <= _LAST_MOMENT:
+        raise NotAnEvent(f"the moment {moment.isoformat()} is out of range")
+    return value
+
+
+def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table, Row], ...]:
+    kind, table, fields = _kind(delivery.subject)
+    try:
+        event = kind.model_validate_json(delivery.data)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        raise NotAnEvent(f"not a {kind.__name__}: {where}: {first['msg']}") from None
+    at = microseconds(event.at)
+    if isinstance(event, SessionFrame):
+        return ((table, _frame(event, at, delivery, stream, epoch)),)
+    common = (
+        delivery.seq,
+        delivery.published_at,
+        event.event_id,
+        at,
+        event.ingress,
+        event.session_id,
+        event.traceparent,
+    )
+    return (table, common + fields(event)), (t.EVENTS, _event(event, at, delivery, stream, epoch))
+
+
+def _kind(subject: str) -> tuple[type[Event], Table, Callable[[Any], Row]]:
+    tokens = subject.split(".", 3)
+    family = tokens[1] if len(tokens) > 1 and tokens[0] == "cs" else ""
+    found = _KINDS.get(family) or _KINDS.get(f"{family}.{tokens[2]}" if len(tokens) > 2 else "")
+    if found is None:
+        raise NotAnEvent(f"no event is known on {subject}")
+    return found
+
+
+def _event(event: Event, at: int, delivery: Delivery, stream: str, epoch: int) -> Row:
+    return (
+        stream,
+        epoch,
+        delivery.seq,
+        delivery.published_at,
+        delivery.subject,
+        type(event).__name__,
+        event.event_id,
+        at,
+        event.ingress,
+        _count(event.ingress_seq or 0),
+        event.session_id,
+        getattr(event, "operation_id", ""),
+        event.traceparent,
+        delivery.data,
+    )
+
+
+def _frame(event: SessionFrame, at: int, delivery: Delivery, stream: str, epoch: int) -> Row:
+    return (
+        stream,
+        epoch,
+        delivery.seq,
+        delivery.published_at,
+        event.event_id,
+        at,
+        event.ingress,
+        _count(event.ingress_seq or 0),
+        event.session_id,
+        event.operation_id,
+        event.protocol,
+        _count(event.seq),
+        event.direction,
+        event.media_type,
+        event.truncated,
+        delivery.data,
+    )
+
+
+def _attempt(event: OperationAttempted) -> Row:
+    operation, asked = event.operation, event.asked
+    return (
+        started_at(event.operation_id),
+        event.operation_id,
+        *_identity(event.identity),
+        event.identity.owner,
+        event.connector.name,
+        event.connector.protocol,
+        event.connector.tags,
+        operation.action,
+        operation.resources,
+        operation.statement,
+        operation.method,
+        operation.path,
+        _json(operation.query),
+        _json(operation.attributes),
+        _count(operation.size),
+        operation.complete,
+        operation.digest,
+        _counts(event.findings),
+        asked.wait_seconds,
+        asked.approval_id or "",
+        asked.reason,
+        asked.run,
+        event.peer,
+    )
+
+
+def _verdict(event: VerdictReached) -> Row:
+    verdict = event.verdict
+    return (
+        started_at(event.operation_id),
+        event.operation_id,
+        event.by,
+        verdict.decision.value,
+        verdict.rules,
+        verdict.reason,
+        verdict.policy_version,
+        verdict.obligations.model_dump_json(exclude_defaults=True),
+        verdict.approval_id or "",
+        verdict.approved_by,
+        verdict.certificate or "",
+    )
+
+
+def _outcome(event: OperationFinished) -> Row:
+    # Only an ingress counts its events; without a number, a recorder wrote it (closing.py).
+    presumed = event.outcome is Outcome.UNKNOWN and event.ingress_seq is None
+    refusal = event.refusal
+    return (
+        started_at(event.operation_id),
+        event.operation_id,
+        event.connector,
+        event.protocol,
+        event.outcome.value,
+        presumed,
+        bool(event.decision) and not presumed and refusal is None,
+        event.decision,
+        event.rules,
+        event.reason,
+        event.policy_version,
+        event.approval_id or "",
+        event.approved_by,
+        event.status,
+        event.error,
+        _counts(event.masked),
+        _count(event.request_bytes),
+        _count(event.response_bytes),
+        _count(event.rows),
+        event.decided_ms,
+        event.total_ms,
+        _json(event.attributes),
+        refusal is not None,
+        refusal.code if refusal else "",
+        refusal.connector if refusal else "",
+        refusal.action if refusal else "",
+        refusal.statement if refusal else "",
+        refusal.peer if refusal else "",
+        _count(refusal.suppressed) if refusal else 0,
+        *(_identity(refusal.identity) if refusal and refusal.identity else _NOBODY),
+    )
+
+
+def _approval_request(event: ApprovalRequested) -> Row:
+    requirements = event.terms.requirements
+    identity = event.identity
+    return (
+        event.approval_id,
+        event.operation_id,
+        identity.subject,
+        identity.issuer,
+        identity.email,
+        identity.groups,
+        event.connector.name,
+        event.connector.protocol,
+        event.operation.action,
+        event.operation.statement,
+        event.operation.digest,
+        [requirement.rule for requirement in requirements],
+        sorted({group for requirement in requirements for group in requirement.by}),
+        # People may count for several requirements, so the largest quorum is the number of people asked for.
+        min(max(requirement.quorum for requirement in requirements), 2**32 - 1),
+        event.terms.grant_seconds,
+        microseconds(event.terms.expires_at) // 1000,
+        event.asked.reason,
+        event.policy_version,
+    )
+
+
+def _approval_resolution(event: ApprovalResolved) -> Row:
+    return (
+        event.approval_id,
+        event.operation_id,
+        event.state.value,
+        event.decided_by,
+        event.reason,
+        event.grant_id or "",
+    )
+
+
+def _approval_withdrawal(event: ApprovalWithdrawn) -> Row:
+    return event.approval_id, event.operation_id, event.reason
+
+
+def _session_start(event: SessionOpened) -> Row:
+    return event.protocol, event.peer, event.tls
+
+
+def _session_end(event: SessionClosed) -> Row:
+    return event.protocol, _count(event.operations), event.reason
+
+
+def _nothing(_: SessionFrame) -> Row:
+    return ()
+
+
+_NOBODY: Final[Row] = ("", "", "", (), "")
+
+
+def _identity(identity: Identity) -> Row:
+    return identity.subject, identity.issuer, identity.email, identity.groups, identity.kind
+
+
+def _count(value: int) -> int:
+    if not 0 <= value <= _LAST_COUNT:
+        raise NotAnEvent(f"the count {value} is out of range")
+    return value
+
+
+def _counts(values: Mapping[str, int]) -> dict[str, int]:
+    return {name: _count(value) for name, value in values.items()}
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    if not value:
+        return ""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits, which JSON allows
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+#: Subject family (and its second token, where a family has several events) to class, table and fields.
+_KINDS: Final[Mapping[str, tuple[type[Event], Table, Callable[[Any], Row]]]] = {
+    "attempt": (OperationAttempted, t.ATTEMPTS, _attempt),
+    "verdict": (VerdictReached, t.VERDICTS, _verdict),
+    "outcome": (OperationFinished, t.OUTCOMES, _outcome),
+    "approval.requested": (ApprovalRequested, t.APPROVAL_REQUESTS, _approval_request),
+    "approval.resolved": (ApprovalResolved, t.APPROVAL_RESOLUTIONS, _approval_resolution),
+    "approval.withdrawn": (ApprovalWithdrawn, t.APPROVAL_WITHDRAWALS, _approval_withdrawal),
+    "session.opened": (SessionOpened, t.SESSION_STARTS, _session_start),
+    "session.closed": (SessionClosed, t.SESSION_ENDS, _session_end),
+    "frame": (SessionFrame, t.SESSION_FRAMES, _nothing),
+}
