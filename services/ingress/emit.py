@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -55,6 +56,7 @@ class Emitter:
         self._outbox: deque[_Waiting] = deque()
         self._in_flight: set[str] = set()
         self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
 
     async def start(self) -> None:
         """Listen for acks."""
@@ -112,13 +114,11 @@ class Emitter:
 
     async def flush(self, timeout: float) -> bool:
         """Wait until everything is acked; True when it is."""
-        try:
-            async with asyncio.timeout(timeout):
-                while self.backlog:
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            return False
-        return True
+        if self.backlog:
+            self._empty.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), timeout)
+        return not self.backlog
 
     def forget(self, reply: str) -> None:
         """No longer wait for an ack."""
@@ -136,6 +136,8 @@ class Emitter:
                 timer.cancel()
             self._in_flight.discard(waiting.event_id)
             slots.release()
+            if not self.backlog:
+                self._empty.set()
             if problem is not None:
                 log.warning("event not stored yet", problem=problem, subject=waiting.subject)
                 loop.call_later(0.2, self._again, waiting)

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from prometheus_client import CollectorRegistry
+
 from services.ingress.admission import Admission
 from services.ingress.countersigned import Countersigned
 from services.ingress.emit import Emitter
@@ -47,6 +49,7 @@ class Parts:
     """The ingress, taken apart."""
 
     settings: Settings
+    registry: CollectorRegistry
     emitter: Emitter
     admission: Admission
     gate: Gate

@@ -55,7 +55,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Count what belongs to an unfinished head; a finished one disarms the timer."""
         before = self._request_count
-        idle = self._current_request is None and not self._messages
+        idle = self._waiter is not None and not self._waiter.done()
         if idle and self._head_timer is None:
             self._arm()
         super().data_received(data)

@@ -23,9 +23,9 @@ from schemas.verdicts import Decision, Verdict
 from services.ingress.admission import check_scope, token_in
 from services.ingress.classify import http as classify
 from services.ingress.content import Content, coding_of, media_type
-from services.ingress.errors import AgentError, Denied, GatewayError, NotDecided, denied
+from services.ingress.errors import AgentError, AgentGone, Denied, GatewayError, NotDecided, denied
 from services.ingress.parts import Parts
-from services.ingress.protocols.http import headers, reply, replies, websocket
+from services.ingress.protocols.http import headers, replies, reply, websocket
 from services.ingress.protocols.http.connection import Connection
 from services.ingress.protocols.http.target import Target, TargetRefused, parse
 from services.ingress.story import Story
@@ -291,6 +291,8 @@ async def _incoming(request: web.BaseRequest, limit: int, idle: float) -> AsyncI
             raise AgentError(408, "body_timeout", "the body did not arrive in time", close=True) from None
         except web.RequestPayloadError:
             raise AgentError(400, "malformed", "the body's framing is broken", close=True) from None
+        except (RuntimeError, ConnectionError):  # aiohttp's "Connection closed."
+            raise AgentGone(400, "agent_gone", "the agent disconnected", close=True) from None
         received += len(data)
         if received > limit:
             raise AgentError(413, "too_large", f"the body is larger than this connector's {limit} bytes", close=True)

@@ -29,6 +29,9 @@ _HANDSHAKE = frozenset(
 )
 _TEXT = MediaType("text/plain")
 
+#: Codes that an endpoint may send; the others only stand for what was not sent (RFC 6455, section 7.4.1).
+_PASSABLE = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
+
 Socket = web.WebSocketResponse | ClientWebSocketResponse
 
 
@@ -52,20 +55,20 @@ async def relay(
         full = verdict.obligations.record == "full"
         outward = _Direction(parts, story, "request", mask.model_copy(update={"response": ()}), full)
         inward = _Direction(parts, story, "response", mask.model_copy(update={"request": mask.response}), full)
-        await _both(outward.pump(near, far), inward.pump(far, near))
-        await near.close()
-    story.finish(Outcome.FORWARDED, status="101")
+        code = await _both(outward.pump(near, far), inward.pump(far, near))
+        story.finish(Outcome.FORWARDED, status="101")
+        await near.close(code=code)
+        await far.close(code=code)
     return near
 
 
-async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
-    """Run both pumps; when one ends, so does the other."""
+async def _both(one: Coroutine[Any, Any, int], other: Coroutine[Any, Any, int]) -> int:
+    """Run both pumps until one ends; its close code."""
     pumps = TaskGroup("websocket")
     running = {pumps.start(one, "outward"), pumps.start(other, "inward")}
     try:
         ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for pump in ended:
-            pump.result()
+        return ended.pop().result()
     finally:
         await pumps.cancel()
 
@@ -76,13 +79,13 @@ class _Direction:
     def __init__(self, parts: Parts, story: Story, name: str, mask: MaskObligation, record: bool) -> None:
         self._parts, self._story, self._name, self._mask, self._record = parts, story, name, mask, record
 
-    async def pump(self, source: Socket, sink: Socket) -> None:
-        """Relay until the source closes; its close code is passed on (RFC 6455, section 7.4)."""
+    async def pump(self, source: Socket, sink: Socket) -> int:
+        """Relay until the source closes; its close code, to be passed on (RFC 6455, section 7.4)."""
         while True:
             message = await source.receive()
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
-                await sink.close(code=source.close_code or 1000)
-                return
+                code = source.close_code or 1000
+                return code if code in _PASSABLE else 1000
             await self._pass(message, sink)
 
     async def _pass(self, message: WSMessage, sink: Socket) -> None:

@@ -1,0 +1,157 @@
+"""`python -m services.ingress`: put the parts together, listen, and drain on SIGTERM."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from nats.aio.client import Client
+
+from schemas import subjects
+from schemas.base import utc_now
+from services.ingress import liveness
+from services.ingress.admission import Admission
+from services.ingress.countersigned import Countersigned
+from services.ingress.emit import Emitter, new_ingress_id
+from services.ingress.gate import Gate
+from services.ingress.holding import Holding
+from services.ingress.inspection import Inspector
+from services.ingress.metrics import Metrics
+from services.ingress.parts import Limiter, Parts
+from services.ingress.protocols.http import exchange
+from services.ingress.protocols.http.connection import Server
+from services.ingress.protocols.http.pages import Pages
+from services.ingress.refusals import Refusals
+from services.ingress.story import Session
+from services.ingress.tls import listener_tls
+from services.ingress.upstream import Upstream
+from services.runtime import keys
+from services.runtime.identity.local import LocalKeys
+from services.runtime.identity.verifier import TokenVerifier
+from services.runtime.nats.client import address, connect
+from services.runtime.service import Context, run
+from services.runtime.settings import Address, SettingsError
+
+log = structlog.get_logger(__name__)
+
+#: Connections that wait to be accepted.
+BACKLOG = 1024
+
+
+@dataclass
+class Ingress:
+    """A running ingress."""
+
+    context: Context
+    client: Client
+    parts: Parts
+    verifier: TokenVerifier
+    server: Server
+    listener: asyncio.Server
+
+    async def stop(self) -> None:
+        """No new connections; requests under way may end; then everything published is acked."""
+        drain = self.context.settings.limits.drain
+        self.listener.close()
+        self.server.pre_shutdown()
+        await self.server.shutdown(drain)
+        if not await self.parts.emitter.flush(5):
+            log.error("events were left unacked", events=self.parts.emitter.backlog)
+        bucket = await self.client.jetstream().key_value(subjects.INGRESSES_BUCKET)
+        await liveness.withdraw(bucket, self.parts.emitter.ingress)
+        for upstream in self.parts.upstreams.values():
+            await upstream.close()
+        await self.verifier.close()
+        await self.client.close()
+
+
+async def start(context: Context) -> Ingress:
+    """Build the parts and listen. Raises SettingsError, OSError."""
+    settings = context.settings
+    upstreams = {name: Upstream(name, connector) for name, connector in settings.connectors.items()}
+    verifier = _verifier(context)
+    client = await connect(address("ingress", settings.nats, context.data))
+    parts = await _parts(context, client, verifier, upstreams)
+    await parts.emitter.start()
+    await parts.gate.start()
+    _background(context, client, parts, verifier)
+    server, listener = await _listen(context, parts)
+    context.health.checks |= {
+        "bus": lambda: client.is_connected or "not connected",
+        "outbox": lambda: parts.emitter.backlog < settings.limits.outbox or "full",
+    }
+    bucket = await client.jetstream().key_value(subjects.INGRESSES_BUCKET)
+    context.tasks.start(liveness.announce(bucket, parts.emitter.ingress), "liveness")
+    return Ingress(context, client, parts, verifier, server, listener)
+
+
+def _verifier(context: Context) -> TokenVerifier:
+    identity = context.settings.identity
+    local = LocalKeys(context.data.keys) if identity.accepts_local else None
+    try:
+        return TokenVerifier(identity.issuers, local)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"countersign.yaml: {error}") from None
+
+
+async def _parts(context: Context, client: Client, verifier: TokenVerifier, upstreams: dict[str, Upstream]) -> Parts:
+    settings, jetstream = context.settings, client.jetstream()
+    metrics = Metrics(context.registry)
+    emitter = Emitter(client, new_ingress_id(), settings.limits.outbox)
+    gate = Gate(client, emitter, settings.limits.verdict_timeout)
+    countersigned = Countersigned(
+        approvals=await jetstream.key_value(subjects.APPROVALS_BUCKET),
+        grants=await jetstream.key_value(subjects.GRANTS_BUCKET),
+        policy=await jetstream.key_value(subjects.POLICY_BUCKET),
+        trusted=keys.trusted_keys(settings.approvals, context.data),
+        clock=utc_now,
+    )
+    digest_key = keys.digest_key(context.data)
+    return Parts(
+        settings=settings,
+        registry=context.registry,
+        emitter=emitter,
+        admission=Admission(verifier),
+        gate=gate,
+        holding=Holding(gate, emitter, countersigned),
+        countersigned=countersigned,
+        inspector=Inspector(digest_key),
+        upstreams=upstreams,
+        refusals=Refusals(settings.limits.refusals_per_second, metrics),
+        metrics=metrics,
+        limiter=Limiter(settings.limits.operations, metrics),
+        digest_key=digest_key,
+    )
+
+
+def _background(context: Context, client: Client, parts: Parts, verifier: TokenVerifier) -> None:
+    context.tasks.start(parts.emitter.run(), "outbox")
+    context.tasks.start(verifier.keep_fresh(), "issuers")
+
+
+async def _listen(context: Context, parts: Parts) -> tuple[Server, asyncio.Server]:
+    listen = context.settings.listen
+    tls = listener_tls(listen.tls, context.data, listen.http.host)
+    pages = Pages(parts, context.health)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.raw_path.startswith("/-/"):
+            return await pages.serve(request)
+        return await exchange.serve(parts, request)
+
+    def open_session(peer: str, encrypted: bool) -> Session:
+        return Session(parts.emitter, parts.metrics, "http", peer, encrypted)
+
+    server = Server(handle, context.settings.limits, parts.metrics, parts.refusals, open_session)
+    listener = await asyncio.get_running_loop().create_server(
+        server, listen.http.host, listen.http.port, ssl=tls.context if tls else None, backlog=BACKLOG
+    )
+    if tls:
+        context.tasks.start(tls.watch(), "tls")
+    host, port = listener.sockets[0].getsockname()[:2]
+    context.listening["http"] = Address(host=host, port=port)
+    return server, listener
+
+
+if __name__ == "__main__":
+    run("ingress", start)
