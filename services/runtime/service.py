@@ -7,6 +7,7 @@ supervisor (`countersign up`) learns a child's real addresses from one JSON line
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -67,9 +68,28 @@ def arguments(name: str, argv: list[str] | None = None) -> tuple[Settings, DataD
     parser.add_argument("--data", type=Path, default=Path("data"), help="data directory (./data)")
     given = parser.parse_args(argv)
     try:
-        return load(given.config), DataDir(given.data)
+        return _supervised(load(given.config)), DataDir(given.data)
     except SettingsError as error:
         _refuse(error)
+
+
+def _supervised(settings: Settings) -> Settings:
+    """The settings as `countersign up` amends them: its terminal, and for a restarted child its predecessor's ports.
+
+    `COUNTERSIGN_LOG=pretty`, `COUNTERSIGN_LISTEN_HTTP=127.0.0.1:43210`.
+    """
+    listen = {
+        name: Address.parse(value)
+        for name in type(settings.listen).model_fields
+        if (value := os.environ.get(f"COUNTERSIGN_LISTEN_{name.upper()}"))
+    }
+    telemetry = {"log": log} if (log := os.environ.get("COUNTERSIGN_LOG")) else {}
+    return settings.model_copy(
+        update={
+            "listen": settings.listen.model_copy(update=listen),
+            "telemetry": settings.telemetry.model_copy(update=telemetry),
+        }
+    )
 
 
 def run(name: str, start: Start, argv: list[str] | None = None) -> None:

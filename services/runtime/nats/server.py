@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sysconfig
 from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ class EmbeddedNats:
     host: str = "127.0.0.1"
     port: int = 0
     sync_always: bool = False
+    #: Told of each process before its start is awaited, so that a supervisor never loses one.
+    spawned: Callable[[Process], None] = lambda _: None
     process: Process | None = None
 
     @property
@@ -57,8 +60,14 @@ class EmbeddedNats:
         replace(config, render(self._config()).encode())
         log = self.data.nats / "nats.log"
         self.process = await asyncio.create_subprocess_exec(
-            binary(), "-c", str(config), "-l", str(log), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
+            *(binary(), "-c", str(config), "-l", str(log)),
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            # A Ctrl-C on the terminal must not end it before the services have drained into it.
+            start_new_session=True,
         )
+        self.spawned(self.process)
         try:
             await asyncio.wait_for(self._until_ready(), START_TIMEOUT)
         except (TimeoutError, NatsServerFailed):
