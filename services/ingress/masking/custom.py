@@ -12,8 +12,8 @@ from re import _constants as sre  # type: ignore[attr-defined]
 from typing import Any
 
 from services.ingress.masking.errors import MaskingConfigError
-from services.ingress.masking.limits import CUSTOM_REPEAT_LIMIT, HOLD_LIMIT
-from services.ingress.masking.prefixes import Node, Nodes, charset, parse
+from services.ingress.masking.limits import HOLD_LIMIT
+from services.ingress.masking.prefixes import Node, Nodes, bounded, byte_width, parse
 
 _CATEGORIES = {
     sre.CATEGORY_DIGIT: r"\d",
@@ -28,7 +28,7 @@ _CATEGORIES = {
 def expression(pattern: str) -> str:
     """`pattern` as hyperscan writes it. Raises MaskingConfigError when it cannot be searched for in a stream."""
     tree = parse(pattern)
-    low, high = _width(tree, 0)
+    low, high = byte_width(tree)
     if low == 0:
         raise MaskingConfigError("the pattern matches the empty string")
     if high > HOLD_LIMIT:
@@ -57,7 +57,7 @@ def _write_node(node: Node) -> str:
     op, av = node
     if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
         low, high, item = av
-        return f"(?:{_write(item)}){{{low},{_bounded(low, high)}}}"
+        return f"(?:{_write(item)}){{{low},{bounded(low, high)}}}"
     if op is sre.BRANCH:
         return "(?:" + "|".join(_write(branch) for branch in av[1]) + ")"
     if op is sre.SUBPATTERN:
@@ -91,28 +91,3 @@ def _class_item(op: Any, av: Any) -> str:
 
 def _flags(flags: int) -> str:
     return ("i" if flags & re.IGNORECASE else "") + ("s" if flags & re.DOTALL else "")
-
-
-def _bounded(low: int, high: Any) -> int:
-    return max(low, CUSTOM_REPEAT_LIMIT) if high is sre.MAXREPEAT else int(high)
-
-
-def _width(nodes: Nodes, flags: int) -> tuple[int, int]:
-    """The fewest and the most bytes that a match may have."""
-    widths = [_width_node(node, flags) for node in nodes]
-    return sum(low for low, _ in widths), sum(high for _, high in widths)
-
-
-def _width_node(node: Node, flags: int) -> tuple[int, int]:
-    op, av = node
-    if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        low, high = _width(av[2], flags)
-        return low * av[0], high * _bounded(av[0], av[1])
-    if op is sre.BRANCH:
-        widths = [_width(branch, flags) for branch in av[1]]
-        return min(low for low, _ in widths), max(high for _, high in widths)
-    if op is sre.SUBPATTERN:
-        return _width(av[3], (flags | av[1]) & ~av[2])
-    if op in (sre.AT, sre.ASSERT, sre.ASSERT_NOT):
-        return 0, 0
-    return 1, charset(node, flags).bytes_wide

@@ -14,6 +14,9 @@ import hyperscan
 
 from services.ingress.masking.errors import MaskingConfigError, MaskingError
 
+Hit = tuple[int, int, int]
+"""The number of an expression, where its match starts, and where it ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Expression:
@@ -34,6 +37,9 @@ class Engine:
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         self._local = threading.local()
+        self._empty = not expressions
+        if self._empty:
+            return
         try:
             self._database.compile(
                 expressions=[expression.text.encode() for expression in expressions],
@@ -44,9 +50,11 @@ class Engine:
         except hyperscan.HyperscanError as error:
             raise MaskingConfigError(f"a pattern cannot be compiled: {error}") from None
 
-    def hits(self, data: bytes) -> list[tuple[int, int, int]]:
+    def hits(self, data: bytes) -> list[Hit]:
         """Every (expression, start, end) in `data`, by rising end; an expression may be at one start often."""
-        found: list[tuple[int, int, int]] = []
+        found: list[Hit] = []
+        if self._empty:
+            return found
 
         def on_match(number: int, start: int, end: int, flags: int, context: object) -> None:
             found.append((number, start, end))

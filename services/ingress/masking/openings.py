@@ -8,7 +8,7 @@ hit there is no value, and with a context but no anchor there is nothing to hold
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,60 +16,83 @@ import re2
 
 from services.ingress.masking.detectors import Detector
 from services.ingress.masking.errors import MaskingConfigError, MaskingError
-from services.ingress.masking.limits import CONTEXT_LIMIT, HOLD_LIMIT
-from services.ingress.masking.prefixes import prefix_pattern
+from services.ingress.masking.limits import HOLD_LIMIT
+from services.ingress.masking.prefixes import byte_width, parse, prefix_pattern
 
 # RE2 builds its automaton lazily in this much memory, and starts again when it is full.
 _AUTOMATON_BYTES = 16 << 20
 
-Hit = tuple[int, int, int]
+# Counts above this are `*` in the joined expression, which keeps its automaton small and warm. What that accepts
+# too much is cut by looking no further back than the longest anchor.
+_LOOSE_COUNT = 4
+
+Candidate = tuple[Detector, int]
+"""A detector whose anchor was hit, and where its value may start."""
 
 
 class Openings:
-    """`families` are the detectors of each anchor, by the anchor's number; `own` are the custom patterns."""
+    """For `detectors`, and `own` custom patterns."""
 
-    def __init__(self, families: Mapping[int, Sequence[Detector]], own: Iterable[str]) -> None:
-        detectors = [each for family in families.values() for each in family if not each.context]
-        beginnings = [*map(_beginning, detectors), *map(prefix_pattern, own)]
-        self._beginnings = _compiled("|".join(dict.fromkeys(beginnings))) if beginnings else None
-        self._families = {
-            number: [(each, _compiled(prefix_pattern(each.pattern + each.after))) for each in family]
-            for number, family in families.items()
-        }
+    def __init__(self, detectors: Sequence[Detector], own: Sequence[str]) -> None:
+        plain = [each for each in detectors if not each.context]
+        self._beginnings = (
+            _Beginnings([_start_of(each) for each in plain], map(_beginning, plain)),
+            _Beginnings(own, map(prefix_pattern, own)),
+        )
+        self._values = {each: _compiled(prefix_pattern(each.pattern + each.after)) for each in detectors}
 
-    def start(self, data: bytes, hits: Iterable[Hit]) -> int:
+    def start(self, data: bytes, candidates: Iterable[Candidate]) -> int:
         """The least index of `data` from which its end may be an incomplete value; `len(data)` for none."""
-        window = max(0, len(data) - HOLD_LIMIT)
         try:
-            start = min(_search(self._beginnings, data, window), self._begun(data, hits, window))
+            start = min(beginnings.start(data) for beginnings in self._beginnings)
+            start = min(start, self._begun(data, candidates))
         except re2.error:
             raise MaskingError("the search for incomplete values failed") from None
         while 0 < start < len(data) and data[start] & 0xC0 == 0x80:
             start -= 1
         return start
 
-    def _begun(self, data: bytes, hits: Iterable[Hit], window: int) -> int:
+    def _begun(self, data: bytes, candidates: Iterable[Candidate]) -> int:
         """The earliest start of a value whose anchor is complete and whose end is not there yet."""
-        least = len(data)
-        recent = {(number, at) for number, at, _ in hits if at >= window - CONTEXT_LIMIT}
-        for number, at in recent:
-            for detector, regex in self._families.get(number, ()):
-                since = detector.value_from(data, at)
-                if since is not None and since < least:
-                    start = _search(regex, data, max(since, window))
-                    least = min(least, start) if start <= max(since, window) + detector.gap else least
+        least, window = len(data), max(0, len(data) - HOLD_LIMIT)
+        for detector, since in candidates:
+            if window - detector.gap <= since < least:
+                regex = self._values[detector]
+                least = min(least, _open_from(regex, data, max(since, window), detector.gap))
         return least
+
+
+class _Beginnings:
+    """Whether the end of a buffer is the beginning of one of `patterns`, given the `prefixes` of each."""
+
+    def __init__(self, patterns: Iterable[str], prefixes: Iterable[str]) -> None:
+        self._width = max((byte_width(parse(pattern))[1] for pattern in patterns), default=0)
+        joined = "|".join(dict.fromkeys(prefixes))
+        self._regex = _compiled(joined) if joined else None
+
+    def start(self, data: bytes) -> int:
+        if self._regex is None:
+            return len(data)
+        match = self._regex.search(data, max(0, len(data) - self._width))
+        return int(match.start()) if match else len(data)
+
+
+def _start_of(detector: Detector) -> str:
+    return detector.opening or detector.anchor
 
 
 def _beginning(detector: Detector) -> str:
     """An underscore before it is held with the word, for RE2 has no boundary that would let it go."""
-    prefix = prefix_pattern(detector.opening or detector.anchor)
+    prefix = prefix_pattern(_start_of(detector), _LOOSE_COUNT)
     return rf"(?:\b|_)(?:{prefix})" if detector.whole_word else prefix
 
 
-def _search(regex: Any, data: bytes, since: int) -> int:
-    match = regex.search(data, since) if regex else None
-    return int(match.start()) if match else len(data)
+def _open_from(regex: Any, data: bytes, since: int, gap: int) -> int:
+    """Where the value that starts at `since`, or within `gap` after it, is still open; or `len(data)`."""
+    if not gap:
+        return since if regex.fullmatch(data, since) else len(data)
+    match = regex.search(data, since)
+    return int(match.start()) if match and match.start() <= since + gap else len(data)
 
 
 @lru_cache(maxsize=1024)

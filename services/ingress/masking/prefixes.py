@@ -24,12 +24,13 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from services.ingress.masking.errors import MaskingConfigError
+from services.ingress.masking.limits import CUSTOM_REPEAT_LIMIT
 
 Node = tuple[Any, Any]
 Nodes = Sequence[Node]
 
 # Counts above this become `*`: RE2 unrolls a count into as many states.
-_COUNT_LIMIT = 200
+COUNT_LIMIT = 200
 _HIGH = r"[\x80-\xff]+"
 _ASCII = frozenset(range(128))
 _CATEGORIES = {
@@ -42,6 +43,11 @@ _NOT_CATEGORIES = {
     sre.CATEGORY_NOT_SPACE: sre.CATEGORY_SPACE,
     sre.CATEGORY_NOT_WORD: sre.CATEGORY_WORD,
 }
+
+
+REPEATS = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT})
+_ASSERTIONS = frozenset({sre.ASSERT, sre.ASSERT_NOT})
+_SINGLE = frozenset({sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,82 +74,103 @@ def parse(pattern: str) -> Nodes:
     return [(sre.SUBPATTERN, (None, flags, 0, tree))]
 
 
-def prefix_pattern(pattern: str) -> str:
-    """The RE2 expression of the beginnings of what `pattern` matches."""
-    return _prefix(parse(pattern), 0)
+def prefix_pattern(pattern: str, count_limit: int = COUNT_LIMIT) -> str:
+    """The RE2 expression of the beginnings of what `pattern` matches; counts above `count_limit` become `*`."""
+    return _Prefixes(count_limit).prefix(parse(pattern), 0)
 
 
-# --- full and partial matches ------------------------------------------------------------------------------
+class _Prefixes:
+    """Writes trees as RE2 expressions: `full` what they match, `prefix` its beginnings."""
 
+    def __init__(self, count_limit: int) -> None:
+        self._count_limit = count_limit
 
-def _full(nodes: Nodes, flags: int) -> str:
-    return "".join(_full_node(node, flags) for node in nodes)
+    def full(self, nodes: Nodes, flags: int) -> str:
+        return "".join(self._full_node(node, flags) for node in nodes)
 
+    def _full_node(self, node: Node, flags: int) -> str:
+        op, av = node
+        if op in REPEATS:
+            low, high, item = av
+            return f"(?:{self.full(item, flags)}){self._count(low, high)}"
+        if op is sre.BRANCH:
+            return "(?:" + "|".join(self.full(branch, flags) for branch in av[1]) + ")"
+        if op is sre.SUBPATTERN:
+            return f"(?:{self.full(av[3], scoped(flags, av))})"
+        if op in _ASSERTIONS:
+            return ""
+        if op is sre.AT:
+            return r"\b" if av is sre.AT_BOUNDARY else ""
+        return _position(charset(node, flags))
 
-def _full_node(node: Node, flags: int) -> str:
-    op, av = node
-    if op in _REPEATS:
-        low, high, item = av
-        return f"(?:{_full(item, flags)}){_count(low, high)}"
-    if op is sre.BRANCH:
-        return "(?:" + "|".join(_full(branch, flags) for branch in av[1]) + ")"
-    if op is sre.SUBPATTERN:
-        return f"(?:{_full(av[3], _scoped(flags, av))})"
-    if op in _ASSERTIONS:
-        return ""
-    if op is sre.AT:
-        return r"\b" if av is sre.AT_BOUNDARY else ""
-    return _position(charset(node, flags))
+    def prefix(self, nodes: Nodes, flags: int) -> str:
+        if not nodes:
+            return ""
+        head, rest = nodes[0], nodes[1:]
+        first = self._prefix_node(head, flags)
+        if not rest:
+            return first
+        longer = self._full_node(head, flags) + self.prefix(rest, flags)
+        return f"(?:{longer}|{first})" if first else f"(?:{longer})?"
 
+    def _prefix_node(self, node: Node, flags: int) -> str:
+        op, av = node
+        if op in REPEATS:
+            return self._prefix_repeat(av[1], av[2], flags)
+        if op is sre.BRANCH:
+            return "(?:" + "|".join(self.prefix(branch, flags) for branch in av[1]) + ")"
+        if op is sre.SUBPATTERN:
+            return self.prefix(av[3], scoped(flags, av))
+        if op in _ASSERTIONS or op is sre.AT:
+            return ""
+        return f"{_position(charset(node, flags))}?"
 
-def _prefix(nodes: Nodes, flags: int) -> str:
-    if not nodes:
-        return ""
-    head, rest = nodes[0], nodes[1:]
-    first = _prefix_node(head, flags)
-    if not rest:
-        return first
-    whole = _full_node(head, flags)
-    return f"(?:{whole}{_prefix(rest, flags)}|{first})" if first else f"(?:{whole}{_prefix(rest, flags)})?"
+    def _prefix_repeat(self, high: int, item: Nodes, flags: int) -> str:
+        whole = self.full(item, flags)
+        if len(item) == 1 and item[0][0] in _SINGLE:
+            return f"(?:{whole}){self._count(0, high)}"
+        before = f"(?:{whole}){self._count(0, high - 1)}" if high > 1 else ""
+        return f"(?:{before}{self.prefix(item, flags)})"
 
-
-def _prefix_node(node: Node, flags: int) -> str:
-    op, av = node
-    if op in _REPEATS:
-        return _prefix_repeat(av[1], av[2], flags)
-    if op is sre.BRANCH:
-        return "(?:" + "|".join(_prefix(branch, flags) for branch in av[1]) + ")"
-    if op is sre.SUBPATTERN:
-        return _prefix(av[3], _scoped(flags, av))
-    if op in _ASSERTIONS or op is sre.AT:
-        return ""
-    return f"{_position(charset(node, flags))}?"
-
-
-def _prefix_repeat(high: int, item: Nodes, flags: int) -> str:
-    whole = _full(item, flags)
-    if len(item) == 1 and item[0][0] in _SINGLE:
-        return f"(?:{whole}){_count(0, high)}"
-    before = f"(?:{whole}){_count(0, high - 1)}" if high > 1 else ""
-    return f"(?:{before}{_prefix(item, flags)})"
+    def _count(self, low: int, high: int) -> str:
+        if high is sre.MAXREPEAT or high > self._count_limit:
+            return "*" if low == 0 else "+"
+        return f"{{{low},{high}}}"
 
 
 # --- counts, flags and characters --------------------------------------------------------------------------
 
-_REPEATS = frozenset({sre.MAX_REPEAT, sre.MIN_REPEAT})
-_ASSERTIONS = frozenset({sre.ASSERT, sre.ASSERT_NOT})
-_SINGLE = frozenset({sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN})
 
-
-def _count(low: int, high: int) -> str:
-    if high is sre.MAXREPEAT or high > _COUNT_LIMIT:
-        return "*" if low == 0 else "+"
-    return f"{{{low},{high}}}"
-
-
-def _scoped(flags: int, subpattern: Any) -> int:
+def scoped(flags: int, subpattern: Any) -> int:
+    """The flags inside a group, such as `(?i:…)`."""
     _, add, remove, _ = subpattern
     return int((flags | add) & ~remove)
+
+
+def bounded(low: int, high: Any) -> int:
+    """The most repetitions that a count allows; `x*` and `x+` allow CUSTOM_REPEAT_LIMIT."""
+    return max(low, CUSTOM_REPEAT_LIMIT) if high is sre.MAXREPEAT else int(high)
+
+
+def byte_width(nodes: Nodes, flags: int = 0) -> tuple[int, int]:
+    """The fewest and the most bytes that a match of `nodes` may have."""
+    widths = [_node_width(node, flags) for node in nodes]
+    return sum(low for low, _ in widths), sum(high for _, high in widths)
+
+
+def _node_width(node: Node, flags: int) -> tuple[int, int]:
+    op, av = node
+    if op in REPEATS:
+        low, high = byte_width(av[2], flags)
+        return low * av[0], high * bounded(av[0], av[1])
+    if op is sre.BRANCH:
+        widths = [byte_width(branch, flags) for branch in av[1]]
+        return min(low for low, _ in widths), max(high for _, high in widths)
+    if op is sre.SUBPATTERN:
+        return byte_width(av[3], scoped(flags, av))
+    if op is sre.AT or op in _ASSERTIONS:
+        return 0, 0
+    return 1, charset(node, flags).bytes_wide
 
 
 def charset(node: Node, flags: int) -> CharSet:

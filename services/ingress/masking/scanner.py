@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from services.ingress.masking import custom as patterns
 from services.ingress.masking.detectors import CATALOGUE, Detector
-from services.ingress.masking.engine import Engine, Expression
+from services.ingress.masking.engine import Engine, Expression, Hit
 from services.ingress.masking.entities import DENY_WORD, ENTITIES, CustomPattern, resolve
 from services.ingress.masking.errors import MaskingConfigError, MaskingError
 from services.ingress.masking.limits import CUSTOM_PATTERN_LIMIT
-from services.ingress.masking.openings import Openings
+from services.ingress.masking.openings import Candidate, Openings
 
 
 class Match(NamedTuple):
@@ -62,15 +62,14 @@ class Scanner:
         wanted = [detector for detector in CATALOGUE if detector.entity in self.entities]
         own = [*_own_patterns(custom), *_deny_patterns(deny_words)]
         self._ranks = {name: rank for rank, name in enumerate([*(name for name, _ in own), *ENTITIES])}
-        self._detectors = _by_anchor(wanted)
         self._own = [name for name, _ in own]
-        self._strict_utf8 = bool(own)
+        families = _by_anchor(wanted)
+        self._families = list(families.values())
         self._engine = Engine(
-            [Expression(anchor) for anchor in self._detectors]
+            [Expression(anchor) for anchor in families]
             + [Expression(patterns.expression(pattern), unicode=True) for _, pattern in own]
         )
-        self._families = list(self._detectors.values())
-        self._openings = Openings(dict(enumerate(self._families)), [pattern for _, pattern in own])
+        self._openings = Openings(wanted, [pattern for _, pattern in own])
 
     def scan(self, text: str) -> list[Match]:
         """Every value in `text`, in order and without overlap. Raises MaskingError when a detector fails."""
@@ -78,45 +77,55 @@ class Scanner:
         spans = self.spans(data)
         return list(_matches(data, without_overlap(spans), len(data) == len(text))) if spans else []
 
-    def spans(self, data: bytes) -> list[Span]:
-        """Every value in the UTF-8 `data`, sorted, overlaps included."""
+    def spans(self, data: bytes, since: int = 0) -> list[Span]:
+        """Every value in the UTF-8 `data` that starts at `since` or later, sorted, overlaps included."""
         hits = self._hits(data)
-        return self._spans(data, hits) if hits else []
+        return self._spans(data, hits, self._candidates(data, hits, since)) if hits else []
 
-    def view(self, data: bytes) -> View:
+    def view(self, data: bytes, since: int) -> View:
         """The same, and from which index on more text may still change the answer."""
         hits = self._hits(data)
-        open_from = self._openings.start(data, hits)
-        return View(self._spans(data, hits) if hits else [], open_from)
+        candidates = self._candidates(data, hits, since) if hits else []
+        return View(
+            self._spans(data, hits, candidates) if hits else [],
+            max(since, self._openings.start(data, candidates)),
+        )
 
-    def _hits(self, data: bytes) -> list[tuple[int, int, int]]:
-        return self._engine.hits(_valid_utf8(data) if self._strict_utf8 else data)
+    def _hits(self, data: bytes) -> list[Hit]:
+        return self._engine.hits(_valid_utf8(data) if self._own else data)
 
-    def _spans(self, data: bytes, hits: list[tuple[int, int, int]]) -> list[Span]:
-        families = len(self._families)
-        own: dict[tuple[int, int], int] = {}
-        starts: set[tuple[int, int]] = set()
-        for number, start, end in hits:
-            if number < families:
-                starts.add((number, start))
-            else:
-                own[number, start] = end
-        found = {span for number, start in starts for span in self._try(self._families[number], data, start)}
-        for (number, start), end in own.items():
-            name = self._own[number - families]
-            found.add(Span(start, -end, self._ranks[name], name))
+    def _candidates(self, data: bytes, hits: list[Hit], since: int) -> list[Candidate]:
+        """The detectors to try, once each, and where their values may start; earlier ones are done with."""
+        starts = {(number, at) for number, at, _ in hits if number < len(self._families)}
+        found: list[Candidate] = []
+        for number, at in starts:
+            for detector in self._families[number]:
+                start = detector.value_from(data, at)
+                if start is not None and start + detector.gap >= since:
+                    found.append((detector, start))
+        return found
+
+    def _spans(self, data: bytes, hits: list[Hit], candidates: list[Candidate]) -> list[Span]:
+        found = {span for detector, start in candidates if (span := self._try(detector, data, start))}
+        if self._own:
+            found.update(self._own_spans(hits))
         return sorted(found)
 
-    def _try(self, family: list[Detector], data: bytes, at: int) -> Iterator[Span]:
-        for detector in family:
-            try:
-                found = detector.find(data, at)
-            except Exception as error:
-                # The original may quote the value: only its type is kept.
-                reason = type(error).__name__
-                raise MaskingError(f"the detector of {detector.entity} failed: {reason}") from None
-            if found:
-                yield Span(found[0], -found[1], self._ranks[detector.entity], detector.entity)
+    def _own_spans(self, hits: list[Hit]) -> Iterator[Span]:
+        """Custom patterns need no check; hits come by rising end, so the last of a start is the longest."""
+        longest = {(number, start): end for number, start, end in hits if number >= len(self._families)}
+        for (number, start), end in longest.items():
+            name = self._own[number - len(self._families)]
+            yield Span(start, -end, self._ranks[name], name)
+
+    def _try(self, detector: Detector, data: bytes, start: int) -> Span | None:
+        try:
+            found = detector.find(data, start)
+        except Exception as error:
+            # The original may quote the value: only its type is kept.
+            reason = type(error).__name__
+            raise MaskingError(f"the detector of {detector.entity} failed: {reason}") from None
+        return Span(found[0], -found[1], self._ranks[detector.entity], detector.entity) if found else None
 
 
 @lru_cache(maxsize=128)

@@ -71,11 +71,11 @@ class StreamMasker:
 
     def _feed(self, data: bytes) -> str:
         self._buffer += data
-        spans, open_from = self._scanner.view(self._buffer)
-        return self._advance(spans, max(open_from, self._decided))
+        spans, open_from = self._scanner.view(self._buffer, self._decided)
+        return self._advance(spans, open_from)
 
     def _close(self) -> str:
-        rest = self._advance(self._scanner.spans(self._buffer), len(self._buffer))
+        rest = self._advance(self._scanner.spans(self._buffer, self._decided), len(self._buffer))
         self._buffer, self._decided, self._passed = b"", 0, 0
         return rest
 

@@ -27,7 +27,7 @@ def when(predicate: Callable[[bytes], bool]) -> Check:
     return lambda value: len(value) if predicate(value) else 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detector:
     """A way to find one entity; an entity may have several.
 
@@ -54,9 +54,16 @@ class Detector:
     back: bytes = b""
     opening: str = ""
 
-    def find(self, data: bytes, at: int) -> tuple[int, int] | None:
-        """The value (start, end) whose anchor starts at `at`, or None. At most HOLD_LIMIT bytes long."""
-        match = self._regex.match(data, self._step_back(data, at))
+    def value_from(self, data: bytes, at: int) -> int | None:
+        """Where the value whose anchor starts at `at` may start, or None when its context is not there."""
+        if not self.context:
+            return self._step_back(data, at) if self.back else at
+        match = self._context.match(data, at)
+        return match.end() if match else None
+
+    def find(self, data: bytes, since: int) -> tuple[int, int] | None:
+        """The value (start, end) at `since`, or up to `gap` after; or None. At most HOLD_LIMIT bytes long."""
+        match = self._regex.match(data, since)
         if match is None:
             return None
         start, end = match.span(1)
@@ -64,26 +71,17 @@ class Detector:
         length = self.check(data[start:end])
         return (start, start + length) if length else None
 
-    def value_from(self, data: bytes, at: int) -> int | None:
-        """Where the value starts at the earliest, or None when the context is not there (in full)."""
-        if not self.context:
-            return self._step_back(data, at)
-        match = self._context.match(data, at)
-        return match.end() if match else None
-
     @cached_property
     def _regex(self) -> re.Pattern[bytes]:
         before = "(?<![A-Za-z0-9])" if self.whole_word else ""
         gap = rf"[^\n]{{0,{self.gap}}}?" if self.gap else ""
-        return re.compile(f"{before}{self.context}{gap}({self.pattern}){self.after}".encode("ascii"))
+        return re.compile(f"{before}{gap}({self.pattern}){self.after}".encode("ascii"))
 
     @cached_property
     def _context(self) -> re.Pattern[bytes]:
         return re.compile(self.context.encode("ascii"))
 
     def _step_back(self, data: bytes, at: int) -> int:
-        if not self.back:
-            return at
         run = data[max(0, at - 63) : at + 1]
         run = run[len(run.rstrip(self.back)) :]
         return at + 1 - len(run.lstrip(b".%+-"))
