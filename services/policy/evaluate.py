@@ -96,7 +96,9 @@ def _holds(rule: Rule, made: cel.Context, facts: dict[str, object]) -> bool | No
         return None
     try:
         result = rule.when.program.execute(made)
-    except Exception:  # whatever the engine raises, the rule did not say yes
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # whatever the engine raises (its panics are no Exception), the rule did not say yes
         return None
     return result if isinstance(result, bool) else None
 

@@ -37,7 +37,7 @@ class Rule:
     @property
     def needs_content(self) -> bool:
         """Whether it can only apply to an operation that was seen whole: it shows or masks what was sent."""
-        return isinstance(self.effect, Approve) or bool(self.mask and (self.mask.request or self.mask.restore))
+        return isinstance(self.effect, Approve) or bool(self.mask and self.mask.request)
 
 
 @dataclass(frozen=True)
