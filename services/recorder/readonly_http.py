@@ -146,6 +146,7 @@ class EmbeddedClickHouse:
             "X-ClickHouse-Server-Display-Name": self._engine.display_name,
             "X-ClickHouse-Query-Id": _query_id(request),
             "X-ClickHouse-Timezone": self._engine.timezone,
+            "X-Content-Type-Options": "nosniff",  # an audit holds what attackers wrote; no browser shall guess at it
         }
 
 

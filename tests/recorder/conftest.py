@@ -5,12 +5,14 @@ Tests that need a fresh directory, a crash or a reopened engine run a script in 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import chdb
 import pytest
 
 from services.recorder.clickhouse import Store
@@ -27,6 +29,15 @@ def engine_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def engine_dsn(engine_dir: Path) -> str:
     return f"chdb://{engine_dir}"
+
+
+@pytest.fixture(scope="module")
+def open_engine(engine_dir: Path) -> Iterator[None]:
+    """Keep the engine running between a module's tests: otherwise each starts it again (0.1 s)."""
+    engine_dir.mkdir(parents=True, exist_ok=True)
+    anchor = chdb.connect(os.path.realpath(engine_dir))
+    yield
+    anchor.close()
 
 
 @pytest.fixture

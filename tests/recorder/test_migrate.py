@@ -16,6 +16,8 @@ from services.recorder.migrate import MigrationError, load_migrations, migrate
 from services.recorder.sql_script import split_statements
 from services.recorder.store_address import EmbeddedAddress
 
+pytestmark = pytest.mark.usefixtures("open_engine")
+
 FIRST = "-- events; first\nCREATE TABLE IF NOT EXISTS a (id UInt64) ENGINE = MergeTree ORDER BY id;\n"
 SECOND = """
 CREATE TABLE IF NOT EXISTS b (s String DEFAULT ';') ENGINE = MergeTree ORDER BY s; /* ; */

@@ -9,12 +9,15 @@ from pathlib import Path
 import chdb
 import pytest
 
+from services.recorder.reader_allowlist import FOREIGN_TABLES, TABLE_FUNCTIONS
 from services.recorder.reader_engine import QueryFailed, ReaderAnswer, ReaderEngine, ReaderQuery
 from services.recorder.reader_settings import ReaderLimits, vet
-from services.recorder.sql_guard import Refused
+from services.recorder.sql_guard import ACCESS_DENIED, Refused
 from services.recorder.store_address import EmbeddedAddress
 
 from .reader_corpus import ALLOWED, REFUSED
+
+pytestmark = pytest.mark.usefixtures("open_engine")
 
 SETUP = """
 CREATE OR REPLACE TABLE countersign.reads (id UInt64, s String) ENGINE = MergeTree ORDER BY id;
@@ -64,6 +67,36 @@ def test_allowed(engine: ReaderEngine, sql: str, expected: str | None) -> None:
     answer = engine.run(ReaderQuery(sql))
     if expected is not None:
         assert answer.body.decode() == expected
+
+
+class TestTheEngineInUse:
+    """Whatever this very chDB offers beyond the lists stays closed, also after an upgrade."""
+
+    def names(self, engine: ReaderEngine, table: str) -> list[str]:
+        return engine.run(ReaderQuery(f"SELECT name FROM system.{table} FORMAT TSVRaw")).body.decode().split()
+
+    def test_every_other_table_function_is_closed(self, engine: ReaderEngine) -> None:
+        closed = set(self.names(engine, "table_functions")) - TABLE_FUNCTIONS
+        assert {"file", "url", "remote", "s3", "executable", "python"} <= {name.lower() for name in closed}
+        for name in closed:
+            with pytest.raises((Refused, QueryFailed)) as refusal:
+                engine.run(ReaderQuery(f"SELECT * FROM {name}('x')"))
+            assert refusal.value.code in (ACCESS_DENIED, 62), name
+
+    def test_every_other_function_is_closed(self, engine: ReaderEngine) -> None:
+        rules = engine._rules.functions
+        closed = [name for name in self.names(engine, "functions") if not rules.allows(name)]
+        assert {"file", "dictGet", "joinGet", "aiGenerate", "hostName", "FQDN", "showCertificate"} <= set(closed)
+        for name in closed:
+            with pytest.raises((Refused, QueryFailed)) as refusal:
+                engine.run(ReaderQuery(f"SELECT `{name}`('x')"))
+            assert refusal.value.code == ACCESS_DENIED, name
+
+    def test_system_tables_of_drivers_only(self, engine: ReaderEngine) -> None:
+        for name in engine.run(ReaderQuery("SHOW TABLES FROM system FORMAT TSVRaw")).body.decode().split():
+            if name not in FOREIGN_TABLES["system"]:
+                with pytest.raises(Refused):
+                    engine.run(ReaderQuery(f"SELECT * FROM system.{name} LIMIT 1"))
 
 
 class TestParameters:

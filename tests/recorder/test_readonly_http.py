@@ -22,6 +22,8 @@ from services.recorder.reader_settings import ReaderLimits
 from services.recorder.readonly_http import EmbeddedClickHouse
 from services.recorder.store_address import EmbeddedAddress
 
+pytestmark = pytest.mark.usefixtures("open_engine")
+
 PASSWORD = "p:ss wörd"
 TOKEN = "a.bearer.token"
 SLOW = "SELECT max(sipHash64(number)) FROM numbers(1000000000000)"

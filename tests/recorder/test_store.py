@@ -16,6 +16,8 @@ from services.recorder.store_errors import StoreRejected, StoreUnavailable
 
 from .conftest import ROOT
 
+pytestmark = pytest.mark.usefixtures("open_engine")
+
 DEDUPLICATED = "SETTINGS non_replicated_deduplication_window = 1000"
 ENGINES = ["MergeTree", "ReplacingMergeTree"]
 
@@ -191,3 +193,4 @@ class TestCrash:
     def test_a_directory_belongs_to_one_process(self, engine_dir: Path, store: Store, python) -> None:
         second = python(COUNTER, str(engine_dir), check=False)
         assert second.returncode != 0
+        assert "StoreUnavailable" in second.stderr
