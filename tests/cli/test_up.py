@@ -1,0 +1,239 @@
+"""`countersign up`: real NATS, real supervisor, real command line; small real services in the places of the four."""
+
+import json
+import signal
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from countersign.guardian import GRACE
+from tests.cli.conftest import SECRETS, Cli, Up
+from tests.conftest import until
+
+SERVICES = ("ingress", "policy", "approver", "recorder")
+
+StartUp = Callable[..., Up]
+
+
+def ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/-/health/ready", timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def pids(up: Up) -> dict[str, int]:
+    return {name: up.child(name).pid for name in (*SERVICES, "nats")}
+
+
+async def test_it_says_where_everything_listens_once_everything_answers(start_up: StartUp) -> None:
+    up = start_up()
+    endpoints = up.wait_ready()
+    assert list(endpoints) == ["http", "policy", "approver", "recorder", "nats"]
+    assert json.loads((up.root / "endpoints.json").read_text()) == endpoints
+    assert all(ready(endpoints[name]) for name in ("http", "policy", "approver", "recorder"))
+    assert endpoints["nats"].startswith("nats://127.0.0.1:")
+
+
+async def test_sigterm_ends_everything_in_order_and_removes_the_endpoints(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    below = up.alive()
+    assert up.stop() == 0
+    assert not any(process.is_running() for process in below)
+    assert not (up.root / "endpoints.json").exists()
+    drained = [
+        json.loads(line)["service"] for line in up.log.read_text().splitlines() if '"event": "draining"' in line
+    ]
+    assert drained[0] == "ingress"
+    assert set(drained[1:3]) == {"policy", "approver"}
+    assert drained[3] == "recorder"
+
+
+async def test_what_a_person_sees_names_the_next_steps(start_up: StartUp) -> None:
+    up = start_up(json=False)
+    assert up.process.stdout
+    text = ""
+    for line in up.process.stdout:
+        text += line
+        if "approvals list" in line:
+            break
+    assert "Countersign is ready." in text
+    assert "OPENAI_BASE_URL=http://127.0.0.1:" in text
+    assert "countersign token --subject my-agent" in text
+    assert "countersign approvals list" in text
+
+
+async def test_each_service_sees_its_own_secrets_and_nobody_elses(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    seen = {name: set((up.root / f"{name}.env").read_text().split()) for name in SERVICES}
+    for names in seen.values():
+        assert {"COUNTERSIGN_NATS", "COUNTERSIGN_NATS_PASSWORD", "PATH"} <= names
+    assert {name: sorted(names & SECRETS.keys()) for name, names in seen.items()} == {
+        "ingress": ["MODEL_KEY"],
+        "policy": [],
+        "approver": ["SLACK_BOT", "SLACK_SIGNING"],
+        "recorder": [],
+    }
+
+
+async def test_each_service_has_its_own_nats_user(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    passwords = {up.child(name).environ()["COUNTERSIGN_NATS_PASSWORD"] for name in SERVICES}
+    assert len(passwords) == len(SERVICES)
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "nats"])
+async def test_what_is_killed_comes_back_where_it_was(start_up: StartUp, name: str) -> None:
+    up = start_up()
+    before = up.wait_ready()
+    old = pids(up)
+    up.child(name).kill()
+    await until(lambda: _replaced(up, name, old[name]))
+    front = "http" if name == "ingress" else name
+    await until(lambda: name == "nats" or ready(before[front]))
+    after = pids(up)
+    assert {other for other in after if after[other] != old[other]} == {name}
+    assert json.loads((up.root / "endpoints.json").read_text()) == before
+    if name == "nats":
+        port = int(before["nats"].rpartition(":")[2])
+        await until(lambda: any(at.laddr.port == port for at in up.child("nats").net_connections("tcp")))
+
+
+def _replaced(up: Up, name: str, old: int) -> bool:
+    try:
+        return up.child(name).pid != old
+    except (LookupError, psutil.NoSuchProcess):
+        return False
+
+
+async def test_a_crash_loop_ends_up_and_names_the_service_and_its_last_words(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    below = up.alive()
+    (up.root / "approver.does").write_text("crash")
+    up.child("approver").kill()
+    assert up.process.wait(60) == 1
+    assert up.log.read_text().splitlines()[-1] == (
+        "countersign: approver ended 5 times within 60 s; its last line: approver: the tea is cold"
+    )
+    assert not any(process.is_running() for process in below)
+    assert "Traceback" not in up.log.read_text()
+
+
+async def test_wrong_settings_of_a_service_end_up_at_once(start_up: StartUp) -> None:
+    up = start_up()
+    up.root.mkdir()
+    (up.root / "ingress.does").write_text("misuse")
+    assert up.process.wait(60) == 2
+    assert up.log.read_text().splitlines()[-1].endswith("OPENAI_API_KEY is not set")
+
+
+async def test_no_child_survives_a_supervisor_that_was_killed(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    below = up.alive()
+    assert len(below) >= len(SERVICES) + 2  # NATS and the guardian
+    up.process.kill()
+    up.process.wait()
+    await until(lambda: not any(_runs(process) for process in below), timeout=2 * GRACE + 10)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_it_starts_again_at_once_after_it_was_killed(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    up.process.kill()
+    up.process.wait()
+    again = start_up()
+    assert again.wait_ready()["http"].startswith("http://")
+
+
+async def test_one_instance_per_data_directory(start_up: StartUp, cli: Cli) -> None:
+    up = start_up()
+    up.wait_ready()
+    second = start_up()
+    assert second.process.wait(60) == 1
+    assert f"another `countersign up` runs here (process {up.process.pid})" in up.log.read_text()
+    assert up.process.poll() is None
+    assert (up.root / "endpoints.json").exists()
+
+
+async def test_a_second_interrupt_kills_what_does_not_stop(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    up.child("recorder").suspend()  # it will hear no SIGTERM
+    up.interrupt()
+    await until(lambda: '"event": "draining", "level": "info"' in up.log.read_text())
+    await until(lambda: _only(up, "recorder"))
+    up.interrupt()
+    assert up.process.wait(20) == 0
+
+
+def _only(up: Up, name: str) -> bool:
+    """Of the services, only this one is left."""
+    left = [other for other in SERVICES if _replaced(up, other, 0)]
+    return left == [name]
+
+
+async def test_a_changed_policy_is_applied_and_a_wrong_one_is_refused(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    file = up.root.parent / "policy.yaml"
+    file.write_text("rules:\n  - {name: Not A Name, when: 'true', allow: true}\n")
+    await until(lambda: "policy refused" in up.log.read_text())
+    assert "policy.yaml:2:12: " in up.log.read_text()
+    file.write_text("rules: []\n")
+    await until(lambda: "policy applied" in up.log.read_text())
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [(None, "policy.yaml: there is no such file"), ("rules: {", "policy.yaml:")],
+)
+async def test_without_a_policy_it_does_not_start(start_up: StartUp, cli: Cli, policy: str | None, words: str) -> None:
+    file = cli.directory / "policy.yaml"
+    file.unlink() if policy is None else file.write_text(policy)
+    up = start_up()
+    assert up.process.wait(60) != 0
+    assert words in up.log.read_text().splitlines()[-1]
+    assert not (up.root / "endpoints.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (None, "countersign.yaml: there is no such file"),
+        ("connectors: {}\nlisten: {htp: 1}", "countersign.yaml:2:10: listen.htp: unknown key"),
+        ("connectors: {}\nnats: {servers: [nats://n1:4222]}", "nats.servers names a deployed NATS"),
+    ],
+)
+async def test_wrong_settings_are_one_line_and_status_2(cli: Cli, settings: str | None, words: str) -> None:
+    if settings is not None:
+        (cli.directory / "countersign.yaml").write_text(settings)
+    ended = cli.run("up")
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("countersign: ")
+    assert words in line
+    assert not Path(cli.directory / "data").exists()
+
+
+async def test_sighup_stops_it_like_a_closed_terminal(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_ready()
+    up.process.send_signal(signal.SIGHUP)
+    assert up.process.wait(60) == 0
