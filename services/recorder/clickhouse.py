@@ -175,7 +175,6 @@ def _open_server(address: ServerAddress, timeout: float) -> Client:
         send_receive_timeout=max(1, int(timeout)),
         # A session would stay locked for the rest of a call that timed out, and the retry would fail on it.
         autogenerate_session_id=False,
-        settings=dict(PINNED_INSERT_SETTINGS),
     )
     return _with_database(client, address.database)
 

@@ -53,12 +53,11 @@ _BAD_STATEMENT: Final = {
     57,  # TABLE_ALREADY_EXISTS
     62,  # SYNTAX_ERROR
     80,  # INCORRECT_QUERY
-    115,  # UNKNOWN_SETTING
-    164,  # READONLY
     456,  # UNKNOWN_QUERY_PARAMETER
     457,  # BAD_QUERY_PARAMETER
 }
-# A missing table or column is not here: it is what a recorder sees that runs ahead of a migration.
+# Not here, because the rows are not at fault and somebody can put it right: a missing table or column (a recorder
+# that runs ahead of a migration), a read-only or unprivileged account, a setting that an older server lacks.
 PERMANENT_CODES: Final = frozenset(_BAD_DATA | _BAD_STATEMENT)
 
 # What building a Native block out of values of the wrong shape raises, before a byte is sent.

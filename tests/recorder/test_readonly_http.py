@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import clickhouse_connect
@@ -21,6 +22,7 @@ from services.recorder.reader_request import Credentials
 from services.recorder.reader_settings import ReaderLimits
 from services.recorder.readonly_http import EmbeddedClickHouse
 from services.recorder.store_address import EmbeddedAddress
+from services.recorder.store_errors import StoreRejected, StoreUnavailable
 
 pytestmark = pytest.mark.usefixtures("open_engine")
 
@@ -316,6 +318,36 @@ class TestCredentials:
         credentials = Credentials("auditor", "s3cret", "t0ken")
         assert "s3cret" not in repr(credentials)
         assert "t0ken" not in repr(credentials)
+
+
+class TestStoreOverHttp:
+    """The store's way to a server, against the nearest thing to one: the same DSN, the same calls."""
+
+    async def test_reads_and_kinds_of_errors(self, port: int) -> None:
+        remote = Store(f"clickhouse://auditor:{quote(PASSWORD)}@127.0.0.1:{port}/countersign", timeout=5)
+        assert await remote.query("SELECT s FROM reads WHERE id = {id:UInt64}", {"id": 2}) == [{"s": "two"}]
+        assert await remote.raw_query("SELECT 1 AS a", "JSONEachRow") == b'{"a":1}\n'
+        with pytest.raises(StoreRejected) as rejected:
+            await remote.query("SELECT nonsense")
+        assert rejected.value.code == 47
+        with pytest.raises(StoreUnavailable, match="readonly"):  # the account is wrong, not the row
+            await remote.insert("reads", [(9, "x")], ["id", "s"], "token-9")
+        assert await remote.query("SELECT count() AS n FROM reads") == [{"n": 3}]
+        await remote.close()
+
+    async def test_a_server_that_comes_back_is_found_again(self, store: Store, engine_dir: Path) -> None:
+        served = EmbeddedClickHouse(EmbeddedAddress(engine_dir), authenticate)
+        port = await served.start("127.0.0.1", 0)
+        remote = Store(f"clickhouse://auditor:{quote(PASSWORD)}@127.0.0.1:{port}/countersign", timeout=5)
+        assert await remote.query("SELECT 1 AS a") == [{"a": 1}]
+        await served.stop()
+        with pytest.raises(StoreUnavailable):
+            await remote.query("SELECT 1 AS a")
+        served = EmbeddedClickHouse(EmbeddedAddress(engine_dir), authenticate)
+        await served.start("127.0.0.1", port)
+        assert await remote.query("SELECT 1 AS a") == [{"a": 1}]
+        await remote.close()
+        await served.stop()
 
 
 class TestTogether:
