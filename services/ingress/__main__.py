@@ -74,7 +74,7 @@ async def start(context: Context) -> Ingress:
     parts = await _parts(context, client, verifier, upstreams)
     await parts.emitter.start()
     await parts.gate.start()
-    _background(context, client, parts, verifier)
+    _background(context, parts, verifier)
     server, listener = await _listen(context, parts)
     context.health.checks |= {
         "bus": lambda: client.is_connected or "not connected",
@@ -119,12 +119,14 @@ async def _parts(context: Context, client: Client, verifier: TokenVerifier, upst
         upstreams=upstreams,
         refusals=Refusals(settings.limits.refusals_per_second, metrics),
         metrics=metrics,
-        limiter=Limiter(settings.limits.operations, metrics),
+        limiter=Limiter(settings.limits.operations),
         digest_key=digest_key,
     )
 
 
-def _background(context: Context, client: Client, parts: Parts, verifier: TokenVerifier) -> None:
+def _background(context: Context, parts: Parts, verifier: TokenVerifier) -> None:
+    parts.metrics.in_flight.set_function(lambda: parts.limiter.in_flight)
+    parts.metrics.outbox.set_function(lambda: parts.emitter.backlog)
     context.tasks.start(parts.emitter.run(), "outbox")
     context.tasks.start(verifier.keep_fresh(), "issuers")
 

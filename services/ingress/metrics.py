@@ -1,5 +1,7 @@
 """What operators see of an ingress (Prometheus)."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.events import Outcome
@@ -25,6 +27,9 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        # Looking a label set up costs as much as counting; there are few of them.
+        self._count = cache(self._operations.labels)
+        self._time = cache(self._seconds.labels)
         self.decision_seconds = Histogram(
             "countersign_decision_seconds", "From attempt to verdict and ack", buckets=_BUCKETS, registry=registry
         )
@@ -37,5 +42,5 @@ class Metrics:
 
     def finished(self, protocol: str, connector: str, outcome: Outcome, seconds: float) -> None:
         """Count one outcome."""
-        self._operations.labels(protocol, connector, outcome).inc()
-        self._seconds.labels(protocol).observe(seconds)
+        self._count(protocol, connector, outcome).inc()
+        self._time(protocol).observe(seconds)

@@ -24,19 +24,16 @@ class Limiter:
     """Bounds the operations in flight in this process (G10); more are told to come back."""
 
     limit: int
-    metrics: Metrics
     in_flight: int = 0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Take one place for the duration."""
         self.in_flight += 1
-        self.metrics.in_flight.set(self.in_flight)
         try:
             yield
         finally:
             self.in_flight -= 1
-            self.metrics.in_flight.set(self.in_flight)
 
     def check(self) -> None:
         """Raise NotDecided when there are too many."""

@@ -114,8 +114,11 @@ class Upstream:
         content = reply.content
         while not content.at_eof():
             try:
-                async with asyncio.timeout(idle):
+                if content.is_eof():  # it has all arrived: no waiting, no timer
                     data = await content.readany()
+                else:
+                    async with asyncio.timeout(idle):
+                        data = await content.readany()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise explain(error) from error
             if data:

@@ -5,12 +5,12 @@ so that a prompt, its verdict and its upstream call can be joined in any case.
 """
 
 import re
-import secrets
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from uuid_utils import uuid4
 
 from services.runtime.settings.model import Telemetry
 
@@ -22,7 +22,7 @@ def carried(traceparent: str) -> str:
     """The caller's `traceparent` if it is valid, else a new sampled one."""
     if _TRACEPARENT.match(traceparent):
         return traceparent
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return f"00-{uuid4().hex}-{uuid4().hex[:16]}-01"
 
 
 def tracer_provider(service: str, settings: Telemetry) -> TracerProvider | None:

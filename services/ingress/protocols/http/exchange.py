@@ -285,8 +285,11 @@ async def _incoming(request: web.BaseRequest, limit: int, idle: float) -> AsyncI
     content = request.content
     while not content.at_eof():
         try:
-            async with asyncio.timeout(idle):
+            if content.is_eof():  # it has all arrived: no waiting, no timer
                 data = await content.readany()
+            else:
+                async with asyncio.timeout(idle):
+                    data = await content.readany()
         except TimeoutError:
             raise AgentError(408, "body_timeout", "the body did not arrive in time", close=True) from None
         except web.RequestPayloadError:

@@ -73,7 +73,6 @@ class Pages:
         """For this machine, or for anybody with a token: metrics name the connectors."""
         if request.remote not in ("127.0.0.1", "::1"):
             await self._parts.admission.admit(token_in(request.headers))
-        self._parts.metrics.outbox.set(self._parts.emitter.backlog)
         return admin.metrics(self._parts.registry)
 
     async def _approvals(self, request: web.BaseRequest, query: ApprovalQuery, method: str) -> web.Response:
