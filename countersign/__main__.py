@@ -69,7 +69,8 @@ def _run() -> int:
     try:
         status = get_command(app)(prog_name="countersign", standalone_mode=False)
     except CommandError as error:
-        _complain(error)
+        for line in error.lines:
+            _complain(line)
         return error.status
     except ClickException as error:
         return _refuse(error)

@@ -2,9 +2,13 @@
 
 
 class CommandError(Exception):
-    """A failed check or a refusal: status 1. Its text is one line for a person."""
+    """A failed check or a refusal: status 1. One line for a person; a check may find several things, a line each."""
 
     status = 1
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        super().__init__("; ".join(lines))
 
 
 class Misuse(CommandError):

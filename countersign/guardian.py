@@ -72,20 +72,26 @@ def guard(lines: Iterable[str]) -> None:
 def _end(pids: list[int]) -> None:
     alive = [pid for pid in pids if _signal(pid, signal.SIGTERM)]
     deadline = time.monotonic() + GRACE
-    while alive and time.monotonic() < deadline:
+    while (alive := [pid for pid in alive if _runs(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
-        alive = [pid for pid in alive if _signal(pid, 0)]
     for pid in alive:
         _signal(pid, signal.SIGKILL)
 
 
 def _signal(pid: int, number: int) -> bool:
-    """Whether the process was there. The supervisor is gone, so nobody leaves a zombie: init reaps its orphans."""
+    """Whether the process was there."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _runs(pid: int) -> bool:
+    """Whether it has not ended. Where nobody reaps orphans (a container without an init), it stays as a zombie."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+        return file.read().rpartition(")")[2].split()[0] not in "ZX"  # proc(5): Linux only
+    return _signal(pid, 0)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,31 @@
-"""Puts a policy file in force on a bus. Counterpart: services/policy, whose copies all switch to it together."""
+"""Puts a policy file in force on a bus. Counterpart: services/policy/apply.py, for all policy copies together."""
 
 import getpass
 from pathlib import Path
 
-from countersign.errors import CommandError, one_line
+from countersign.errors import CommandError
 from countersign.watch import Apply
-from schemas import subjects
-from schemas.base import utc_now
-from schemas.policies import PolicyDocument
+from services.policy.apply import PolicyConflict, apply
 from services.policy.document import PolicyRefused
-from services.policy.rules import parse_policy
 from services.runtime.nats.client import BusAddress, connect
 
 
 def applier(bus: BusAddress) -> Apply:
-    """What applies a file to this bus."""
+    """What applies a file to this bus, as the user who runs us."""
 
-    async def apply(file: Path) -> str:
+    async def apply_file(file: Path) -> str:
         text = read(file)
-        try:
-            version = parse_policy(text, str(file)).version
-        except PolicyRefused as error:
-            raise CommandError(one_line(error)) from None
         client = await connect(bus)
         try:
-            bucket = await client.jetstream().key_value(subjects.POLICY_BUCKET)
-            document = PolicyDocument(version=version, text=text, applied_at=utc_now(), applied_by=getpass.getuser())
-            await bucket.put(subjects.POLICY_KEY, document.model_dump_json().encode())
+            return (await apply(client, text, applied_by=_user(), file=str(file))).version
+        except PolicyRefused as error:
+            raise CommandError(*error.problems) from None
+        except PolicyConflict as error:
+            raise CommandError(str(error)) from None
         finally:
             await client.close()
-        return version
 
-    return apply
+    return apply_file
 
 
 def read(file: Path) -> str:
@@ -44,3 +38,11 @@ def read(file: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file}: cannot be read: {error}") from None
+
+
+def _user() -> str:
+    """For the record. A container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

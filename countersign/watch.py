@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from countersign.errors import CommandError, one_line
+from countersign.errors import CommandError
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ async def keep_applied(file: Path, apply: Apply, applied: "Seen") -> None:
         try:
             log.info("policy applied", file=str(file), version=await apply(file))
         except CommandError as error:
-            log.error("policy refused; the one in force stays", error=one_line(error))
+            log.error("policy refused; the one in force stays", error=str(error))
 
 
 #: What tells one content of a file from the next: inode (editors replace files), time and size.
