@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.runtime.data_dir import DataDir
-from services.runtime.nats.client import BusAddress, connect
+from services.runtime.nats.client import BusAddress, close, connect
 from services.runtime.nats.permissions import Role
 from services.runtime.nats.provision import provision
 from services.runtime.nats.server import EmbeddedNats, passwords
@@ -48,7 +48,7 @@ class Bus:
 
     async def connect(self, role: Role, **callbacks: Any) -> Client:
         client = await connect(self.address(role), **callbacks)
-        self._stack.push_async_callback(client.close)
+        self._stack.push_async_callback(close, client)
         return client
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 from nats.aio.client import Client
+from nats.js.kv import KeyValue
 
 from schemas import subjects
 from schemas.base import utc_now
@@ -28,7 +29,7 @@ from services.ingress.upstream import Upstream
 from services.runtime import keys
 from services.runtime.identity.local import LocalKeys
 from services.runtime.identity.verifier import TokenVerifier
-from services.runtime.nats.client import address, connect
+from services.runtime.nats.client import address, close, connect
 from services.runtime.service import Context, run
 from services.runtime.settings import Address, SettingsError
 
@@ -48,6 +49,7 @@ class Ingress:
     verifier: TokenVerifier
     server: Server
     listener: asyncio.Server
+    living: KeyValue
 
     async def stop(self) -> None:
         """No new connections; requests under way may end; then everything published is acked."""
@@ -57,12 +59,11 @@ class Ingress:
         await self.server.shutdown(drain)
         if not await self.parts.emitter.flush(5):
             log.error("events were left unacked", events=self.parts.emitter.backlog)
-        bucket = await self.client.jetstream().key_value(subjects.INGRESSES_BUCKET)
-        await liveness.withdraw(bucket, self.parts.emitter.ingress)
+        await liveness.withdraw(self.living, self.parts.emitter.ingress)
         for upstream in self.parts.upstreams.values():
             await upstream.close()
         await self.verifier.close()
-        await self.client.close()
+        await close(self.client)
 
 
 async def start(context: Context) -> Ingress:
@@ -80,9 +81,9 @@ async def start(context: Context) -> Ingress:
         "bus": lambda: client.is_connected or "not connected",
         "outbox": lambda: parts.emitter.backlog < settings.limits.outbox or "full",
     }
-    bucket = await client.jetstream().key_value(subjects.INGRESSES_BUCKET)
-    context.tasks.start(liveness.announce(bucket, parts.emitter.ingress), "liveness")
-    return Ingress(context, client, parts, verifier, server, listener)
+    living = await client.jetstream().key_value(subjects.INGRESSES_BUCKET)
+    context.tasks.start(liveness.announce(living, parts.emitter.ingress), "liveness")
+    return Ingress(context, client, parts, verifier, server, listener, living)
 
 
 def _verifier(context: Context) -> TokenVerifier:

@@ -155,7 +155,8 @@ async def test_a_dead_bus_means_503_and_it_recovers(gateway: Gateway) -> None:
 
 
 MALFORMED = {
-    "both lengths": b"POST /vendor/x HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "both lengths": b"POST /vendor/x HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "two lengths": b"POST /vendor/x HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
     "bad length": b"POST /vendor/x HTTP/1.1\r\nHost: g\r\nContent-Length: +3\r\n\r\nabc",
     "not http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello there\r\n\r\n",

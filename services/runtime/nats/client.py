@@ -7,6 +7,7 @@ behind our back.
 import os
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import nats
 import structlog
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from services.runtime.data_dir import DataDir
 from services.runtime.nats.permissions import Role, inbox
@@ -85,6 +87,12 @@ def _embedded(role: Role, data: DataDir) -> BusAddress:
 
 async def _report(error: Exception) -> None:
     log.warning("bus", error=str(error) or type(error).__name__)
+
+
+async def close(client: Client) -> None:
+    """Close a connection, whether or not its server is still there."""
+    with suppress(NatsError, OSError):
+        await client.close()
 
 
 async def connect(
