@@ -1,6 +1,6 @@
 """Messages as the stream delivers them, and how they are cut into batches. Pure; counterpart: intake.py.
 
-fetched messages ─► InOrder.take ─► pieces ─► one claim, one set of inserts, one ack each
+fetched messages ─► InOrder.take ─► split_at an open claim ─► pieces ─► one claim, one set of inserts, one ack each
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ class Delivery(NamedTuple):
     delivery: int
     #: When JetStream stored it, in microseconds since 1970.
     published_at: int
+    #: How many messages waited behind it when it was delivered.
+    pending: int = 0
 
 
 class OutOfOrder(Exception):
@@ -52,15 +54,23 @@ class InOrder:
         return fresh
 
 
-def pieces(
-    deliveries: Sequence[Delivery], boundary: int = 0, max_rows: int = 100_000, max_bytes: int = MAX_BATCH_BYTES
-) -> list[list[Delivery]]:
-    """Cut where a batch would grow too large, and behind sequence `boundary`: the end of a range claimed earlier."""
+def split_at(deliveries: Sequence[Delivery], boundary: int) -> tuple[list[Delivery], list[Delivery]]:
+    """Those up to sequence `boundary`, and those behind it."""
+    upto = [delivery for delivery in deliveries if delivery.seq <= boundary]
+    return upto, list(deliveries[len(upto) :])
+
+
+def reaches(deliveries: Sequence[Delivery], boundary: int) -> bool:
+    """Whether all messages up to sequence `boundary` that still exist are among them, or before them."""
+    return bool(deliveries) and (deliveries[-1].seq >= boundary or deliveries[-1].pending == 0)
+
+
+def pieces(deliveries: Sequence[Delivery], max_bytes: int = MAX_BATCH_BYTES) -> list[list[Delivery]]:
+    """Cut where a batch would grow too large; a single message may be as large as NATS lets it be."""
     cut: list[list[Delivery]] = []
     size = 0
     for delivery in deliveries:
-        crosses = bool(cut) and cut[-1][-1].seq <= boundary < delivery.seq
-        if not cut or crosses or len(cut[-1]) >= max_rows or size + len(delivery.data) > max_bytes:
+        if not cut or size + len(delivery.data) > max_bytes:
             cut.append([])
             size = 0
         cut[-1].append(delivery)

@@ -7,7 +7,8 @@ written with compare-and-set, so that of two writers one moves and the other lea
                     │                 └──doubt──► claimed, carefully
                     └──release──► free
 
-A claim that is not settled is inserted again by whoever takes over, under the same tokens: docs/adr/0003-exactly-once.md.
+A claim that is not settled is inserted again by whoever takes over, under the same tokens
+(docs/adr/0003-exactly-once.md).
 """
 
 from dataclasses import dataclass, replace
@@ -77,7 +78,7 @@ class Position:
             raise IllegalMove("nothing is claimed")
         return replace(self, stored=self.claimed, serial=self.serial + 1)
 
-    def resume(self, *, epoch: int, stored: int, careful_until: int) -> "Position":
+    def resume(self, epoch: int, stored: int, careful_until: int) -> "Position":
         """Go on from another place than the entry says; a claim is dropped."""
         return replace(
             self, epoch=epoch, stored=stored, claimed=stored, careful_until=careful_until, serial=self.serial + 1

@@ -23,53 +23,56 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The newest epoch that ClickHouse holds of a stream (0: none), and the last sequence in it."""
+    """The newest epoch that ClickHouse holds of a stream (0: none), and the last sequences in it.
+
+    Dead letters are written first and the raw events last: up to `events` every table is complete.
+    """
 
     epoch: int = 0
-    last: int = 0
+    events: int = 0
+    dead_letters: int = 0
+
+    @property
+    def last(self) -> int:
+        """The last sequence there is anything of."""
+        return max(self.events, self.dead_letters)
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Where to go on; `why` is empty when everything agrees."""
+class Place:
+    """Where to go on instead of where the entry says; `why` is empty at the very first start."""
 
-    position: Position
+    epoch: int
+    stored: int
+    careful_until: int
     why: str = ""
 
 
-def resume(position: Position, stream: StreamState, recorded: Recorded, now: int) -> Decision:
-    """Where to go on from; `now` in microseconds since 1970."""
+def resume(position: Position, stream: StreamState, recorded: Recorded, now: int) -> Place | None:
+    """Where to go on, or None where the entry says; `now` in microseconds since 1970."""
     known = max(position.epoch, recorded.epoch)
-    last_known = max(
-        position.stored if position.epoch == known else 0, recorded.last if recorded.epoch == known else 0
-    )
     if known == 0:
-        return Decision(position.resume(epoch=stream.created, stored=0, careful_until=0))
+        return Place(stream.created, stored=0, careful_until=0)
     if known < stream.created:
-        return _anew(position, stream, stream.created, "the stream was made anew")
-    if last_known > stream.last:
-        why = f"the stream went back from {last_known} to {stream.last}"
-        return _anew(position, stream, max(now, known + 1), why)
+        return Place(stream.created, 0, stream.last, "the stream was made anew")
+    if (last := _last_known(position, recorded, known)) > stream.last:
+        why = f"the stream went back from {last} to {stream.last}"
+        return Place(max(now, known + 1), 0, stream.last, why)
     if position.epoch < known:
-        return _from_database(position, stream, recorded, "the position was lost")
-    return _compare(position, stream, recorded)
-
-
-def _compare(position: Position, stream: StreamState, recorded: Recorded) -> Decision:
-    """The entry is of the stream's present incarnation."""
-    in_database = recorded.last if recorded.epoch == position.epoch else 0
+        return _from_database(recorded, stream, "the position was lost")
+    in_database = recorded.last if recorded.epoch == known else 0
     if in_database > position.claimed:
-        return _from_database(position, stream, recorded, "the position is older than the database")
+        return _from_database(recorded, stream, "the position is older than the database")
     if in_database < position.stored:
-        again = position.resume(epoch=position.epoch, stored=in_database, careful_until=stream.last)
-        return Decision(again, f"the database ends at {in_database}, but {position.stored} was stored")
-    return Decision(position)
+        why = f"the database ends at {in_database}, but {position.stored} was stored"
+        return Place(known, recorded.events if recorded.epoch == known else 0, stream.last, why)
+    return None
 
 
-def _from_database(position: Position, stream: StreamState, recorded: Recorded, why: str) -> Decision:
-    # A batch may have reached some tables and not yet the last one, which `recorded` speaks of: hence carefully.
-    return Decision(position.resume(epoch=recorded.epoch, stored=recorded.last, careful_until=stream.last), why)
+def _last_known(position: Position, recorded: Recorded, epoch: int) -> int:
+    stored = position.stored if position.epoch == epoch else 0
+    return max(stored, recorded.last if recorded.epoch == epoch else 0)
 
 
-def _anew(position: Position, stream: StreamState, epoch: int, why: str) -> Decision:
-    return Decision(position.resume(epoch=epoch, stored=0, careful_until=stream.last), why)
+def _from_database(recorded: Recorded, stream: StreamState, why: str) -> Place:
+    return Place(recorded.epoch, recorded.events, stream.last, why)

@@ -45,8 +45,8 @@ class Writer:
         return f"{self.place}#{self.name}"
 
     def succeeds(self, holder: str) -> bool:
-        """Whether the holder must have died for us to be here."""
-        return bool(self.place) and holder.rpartition("#")[0] == self.place
+        """Whether nobody else can be at work under this name: it is our own, or of our place."""
+        return holder == self.label or (bool(self.place) and holder.rpartition("#")[0] == self.place)
 
 
 class Seat:
@@ -71,15 +71,13 @@ class Seat:
         self._revision = 0
         self._moving = asyncio.Lock()
 
-    async def acquire(self) -> Position:
-        """Wait until the seat can be taken, and take it."""
-        while True:
-            try:
-                if await self._try():
-                    return self.position
-            except (NatsError, Deposed) as error:
-                log.debug("seat not taken", stream=self._key, reason=str(error) or type(error).__name__)
-            await asyncio.sleep(min(self.lease / 6, 1.0))
+    async def take(self) -> bool:
+        """Take the seat if it is vacant; when it is not, `position` is what its holder last wrote."""
+        try:
+            return await self._take()
+        except (NatsError, Deposed) as error:
+            log.debug("seat not taken", stream=self._key, reason=str(error) or type(error).__name__)
+            return False
 
     async def move(self, step: Callable[[Position], Position]) -> Position:
         """Make one move, trying while NATS is away. Raises Deposed when somebody else has moved."""
@@ -106,19 +104,18 @@ class Seat:
         except (NatsError, Deposed):
             return
 
-    async def _try(self) -> bool:
-        """Take the seat if it is vacant."""
+    async def _take(self) -> bool:
         found = await self._read()
-        if found is None:
-            await self._write_first()
-            return True
-        revision, position = found
-        vacant = self._watch.vacant(revision, position, self._clock())
-        if not vacant and not self.writer.succeeds(position.writer):
-            return False
-        self._revision = revision
-        await self._write(position.take(self.writer.label))
+        if found is not None:
+            self._revision, self.position = found
+            if not self._vacant():
+                return False
+        await self._write((found[1] if found else Position()).take(self.writer.label))
         return True
+
+    def _vacant(self) -> bool:
+        vacant = self._watch.vacant(self._revision, self.position, self._clock())
+        return vacant or self.writer.succeeds(self.position.writer)
 
     async def _read(self) -> tuple[int, Position] | None:
         """Revision and position; None when there is no entry, or none that can be read (then it counts as lost)."""
@@ -136,9 +133,6 @@ class Seat:
         except ValueError:
             log.error("the position cannot be read; looking for it in ClickHouse", stream=self._key)
             return revision, Position()
-
-    async def _write_first(self) -> None:
-        await self._write(Position().take(self.writer.label))
 
     async def _write(self, wanted: Position) -> Position:
         """Compare and set. Raises Deposed, or NatsError when the answer is not known: then the same may be repeated."""

@@ -12,7 +12,8 @@ SELECT
     a.subject AS subject, a.email AS email, a.groups AS groups, a.issuer AS issuer, a.kind AS kind,
     a.connector AS connector, a.protocol AS protocol, a.action AS action, a.resources AS resources,
     a.statement AS statement, a.findings AS findings,
-    o.decision AS decision, o.rules AS rules, o.reason AS reason, o.policy_version AS policy_version,
+    o.decision AS decision, o.rules AS rules, if(o.reason != '', o.reason, o.error) AS reason,
+    o.policy_version AS policy_version,
     o.approval_id AS approval_id, o.approved_by AS approved_by, o.outcome AS outcome, o.status AS status,
     o.masked AS masked, o.request_bytes AS request_bytes, o.response_bytes AS response_bytes, o.rows AS rows,
     o.decided_ms AS decided_ms, o.total_ms AS total_ms, a.ingress AS ingress
@@ -24,7 +25,8 @@ UNION ALL
 SELECT
     operation_id, session_id, started_at, nullIf(f.finished_at, toDateTime64(0, 6, 'UTC')) AS finished_at,
     subject, email, groups, issuer, kind, connector, protocol, action, resources, statement, findings,
-    v.last.1 AS decision, v.last.2 AS rules, if(f.reason != '', f.reason, v.last.3) AS reason,
+    v.last.1 AS decision, v.last.2 AS rules,
+    multiIf(f.reason != '', f.reason, v.last.3 != '', v.last.3, f.error) AS reason,
     v.last.4 AS policy_version, v.last.5 AS approval_id, v.last.6 AS approved_by,
     f.outcome AS outcome, f.status AS status, f.masked AS masked, f.request_bytes AS request_bytes,
     f.response_bytes AS response_bytes, f.rows AS rows, f.decided_ms AS decided_ms, f.total_ms AS total_ms, ingress
@@ -43,7 +45,7 @@ ANY RIGHT JOIN (
     RIGHT ANTI JOIN attempts AS a USING (started_at, operation_id)
 ) AS a USING (started_at, operation_id)
 ANY LEFT JOIN (
-    SELECT started_at, operation_id, at AS finished_at, outcome, reason, status, masked, request_bytes,
+    SELECT started_at, operation_id, at AS finished_at, outcome, reason, error, status, masked, request_bytes,
            response_bytes, rows, decided_ms, total_ms
     FROM outcomes WHERE NOT self_contained AND NOT refused
     ORDER BY presumed LIMIT 1 BY started_at, operation_id
@@ -53,7 +55,8 @@ UNION ALL
 SELECT
     operation_id, session_id, started_at, at AS finished_at, subject, email, groups, issuer, kind,
     if(refusal_connector != '', refusal_connector, connector) AS connector, protocol, action,
-    [] AS resources, statement, map() AS findings, decision, rules, if(reason != '', reason, refusal_code) AS reason,
+    [] AS resources, statement, map() AS findings, decision, rules,
+    multiIf(reason != '', reason, error != '', error, refusal_code) AS reason,
     policy_version, approval_id, approved_by, outcome, status, masked, request_bytes, response_bytes, rows,
     decided_ms, total_ms, ingress
 FROM outcomes WHERE refused;

@@ -119,7 +119,7 @@ _TABLE: dict[Role, Permissions] = {
             *(f"$JS.API.STREAM.MSG.GET.{stream}" for stream in (s.AUDIT_STREAM, s.RECORDING_STREAM)),
             *(f"$JS.API.STREAM.PURGE.{stream}" for stream in (s.AUDIT_STREAM, s.RECORDING_STREAM)),
             f"$JS.API.CONSUMER.INFO.{s.AUDIT_STREAM}.>",
-            f"$JS.API.CONSUMER.LIST.{s.AUDIT_STREAM}",
+            *(f"$JS.API.CONSUMER.LIST.{stream}" for stream in (s.AUDIT_STREAM, s.RECORDING_STREAM)),
             "$JS.FC.>",
         ),
         subscribe=(),
