@@ -1,0 +1,46 @@
+"""ApprovalRequested from policy becomes an entry in the bucket; from then on people can decide, by any channel.
+
+A redelivery finds the entry and goes on. The channels hear the same event through consumers of their own.
+"""
+
+import structlog
+from faststream.middlewares import AckPolicy
+from faststream.nats import NatsBroker
+
+from schemas import subjects
+from schemas.events import ApprovalRequested
+from services.approver.delivery import AUDIT, INBOX, PULL, Here, consumer
+from services.approver.store import Approvals, StoreUnavailable
+from services.runtime.nats.broker import of
+
+log = structlog.get_logger(__name__)
+
+#: The consumer's name, the same in every copy: an event goes to one of them.
+DURABLE = "approver-requested"
+#: Events being worked on by all copies together; each is one write to the bucket.
+MAX_ACK_PENDING = 64
+
+
+def subscribe(broker: NatsBroker, approvals: Approvals) -> None:
+    """Register the subscriber."""
+    here = Here(broker)
+
+    @broker.subscriber(
+        subjects.APPROVALS_REQUESTED,
+        stream=AUDIT,
+        durable=DURABLE,
+        pull_sub=PULL,
+        inbox_prefix=INBOX,
+        config=consumer(MAX_ACK_PENDING),
+        decoder=of(ApprovalRequested),
+        ack_policy=AckPolicy.REJECT_ON_ERROR,
+        no_reply=True,
+        title=DURABLE,
+        description="Keeps each question that policy puts to people.",
+    )
+    async def on_requested(event: ApprovalRequested) -> None:
+        try:
+            await approvals.create(event)
+        except StoreUnavailable:
+            raise here.later() from None
+        log.info("approval requested", approval_id=event.approval_id, operation_id=event.operation_id)

@@ -1,0 +1,140 @@
+"""Makes good what time or a crash left: expires, withdraws for dead ingresses, announces. Runs in every copy.
+
+Each step is a compare-and-set or a publish that is deduplicated, so that copies which sweep at once do no harm.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from nats.js.errors import KeyNotFoundError, NoKeysError
+from nats.js.kv import KeyValue
+from pydantic import ValidationError
+
+from schemas.approvals import Grant
+from services.approver.announcer import Announcer
+from services.approver.desk import Desk
+from services.approver.pending import Expire, Withdraw
+from services.approver.store import BUS_ERRORS, StoreUnavailable
+from services.approver.watching import Entry, Watching
+from services.runtime.nats.provision import INGRESS_TTL
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two ticks.
+TICK = 0.5
+#: Approvals dealt with in one tick, so that a backlog never keeps the loop from clicks.
+MAX_PER_TICK = 100
+#: Seconds that the copy which decided has to announce before others do.
+GRACE = 2.0
+#: Seconds between two looks for grants whose window is over. Nobody accepts those; this only tidies up.
+GRANTS_EVERY = 60.0
+
+
+@dataclass
+class Sweeper:
+    """The housekeeping of one copy."""
+
+    watching: Watching
+    desk: Desk
+    announcer: Announcer
+    ingresses: KeyValue
+    grants: KeyValue
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float] = time.monotonic
+    #: Since when (monotonic, and wall clock) an ingress has not been seen.
+    _absent: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    _generation: int = -1
+    _grants_due: float = 0
+
+    async def run(self) -> None:
+        """Sweep, forever."""
+        while True:
+            try:
+                await self.tick()
+            except (*BUS_ERRORS, StoreUnavailable) as error:
+                log.warning("sweep ended early", error=str(error) or type(error).__name__)
+            await asyncio.sleep(TICK)
+
+    async def tick(self) -> None:
+        """One round, of bounded work. Raises what the bus raises; the next round goes on from there."""
+        if not self.watching.current:
+            return
+        entries, now = self.watching.entries(), self.clock()
+        await self._expire([entry for entry in entries if entry.open and entry.expires_at <= now])
+        await self._withdraw([entry for entry in entries if entry.open and entry.wait_seconds > 0])
+        late = timedelta(seconds=GRACE)
+        await self._announce([entry for entry in entries if not entry.open and entry.resolved_at + late <= now])
+        await self._tidy_grants(now)
+
+    async def _expire(self, due: list[Entry]) -> None:
+        for entry in due[:MAX_PER_TICK]:
+            await self.desk.decide(entry.approval_id, Expire())
+
+    async def _announce(self, due: list[Entry]) -> None:
+        for entry in due[:MAX_PER_TICK]:
+            record = await self.desk.approvals.load(entry.approval_id)
+            if record and not record.open and not record.announced:
+                await self.announcer.announce(record)
+
+    async def _withdraw(self, waiting: list[Entry]) -> None:
+        gone = await self._gone({entry.ingress for entry in waiting})
+        due = [entry for entry in waiting if entry.ingress in gone and _waited(entry, gone[entry.ingress])]
+        for entry in due[:MAX_PER_TICK]:
+            await self.desk.decide(entry.approval_id, Withdraw("the gateway process that held the caller is gone"))
+
+    async def _gone(self, ingresses: set[str]) -> dict[str, datetime]:
+        """Those silent for longer than their entry lives, and since when.
+
+        The count starts anew with each connection: after an outage of the bus every ingress is silent for a moment.
+        """
+        if self._generation != self.watching.generation:
+            self._generation, self._absent = self.watching.generation, {}
+        for ingress in ingresses:
+            if await self._lives(ingress):
+                self._absent.pop(ingress, None)
+            else:
+                self._absent.setdefault(ingress, (self.monotonic(), self.clock()))
+        self._absent = {name: since for name, since in self._absent.items() if name in ingresses}
+        limit = self.monotonic() - INGRESS_TTL
+        return {name: moment for name, (since, moment) in self._absent.items() if since <= limit}
+
+    async def _lives(self, ingress: str) -> bool:
+        try:
+            await self.ingresses.get(ingress)
+        except KeyNotFoundError:
+            return False
+        return True
+
+    async def _tidy_grants(self, now: datetime) -> None:
+        if self.monotonic() < self._grants_due:
+            return
+        self._grants_due = self.monotonic() + GRANTS_EVERY
+        try:
+            names = await self.grants.keys()
+        except NoKeysError:
+            return
+        for name in names[:MAX_PER_TICK]:
+            await self._tidy_grant(name, now)
+
+    async def _tidy_grant(self, name: str, now: datetime) -> None:
+        try:
+            entry = await self.grants.get(name)
+            over = Grant.model_validate_json(entry.value or b"").expires_at <= now
+        except KeyNotFoundError:
+            return
+        except ValidationError:
+            over = True
+        if over:
+            await self.grants.purge(name)
+
+
+def _waited(entry: Entry, gone_since: datetime) -> bool:
+    """Whether the caller was still on its connection when its ingress fell silent.
+
+    One that had stopped waiting got its answer: the question stays open for `Countersign-Approval`.
+    """
+    return gone_since <= entry.requested_at + timedelta(seconds=entry.wait_seconds)

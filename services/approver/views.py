@@ -1,0 +1,45 @@
+"""What the API shows of an approval, and to whom. Pure."""
+
+from schemas.approvals import ApprovalView, Reviewer
+from schemas.identity import Identity
+from services.approver.eligibility import may_decide
+from services.approver.pending import grant_limit
+from services.approver.record import Held
+
+
+def visible(record: Held, identity: Identity, reviewer: Reviewer) -> bool:
+    """Requesters see their own; reviewers what they may decide, or could have decided."""
+    request = record.request
+    # A token that is scoped to one connector opens nothing about another.
+    if identity.connector is not None and identity.connector != request.connector.name:
+        return False
+    own = (request.identity.issuer, request.identity.subject) == (identity.issuer, identity.subject)
+    return own or may_decide(reviewer, request.terms)
+
+
+def view(record: Held) -> ApprovalView:
+    """The whole of what people may see."""
+    request, operation = record.request, record.request.operation
+    return ApprovalView(
+        approval_id=record.approval_id,
+        operation_id=request.operation_id,
+        state=record.state,
+        subject=request.identity.subject,
+        email=request.identity.email,
+        groups=request.identity.groups,
+        connector=request.connector.name,
+        action=operation.action,
+        resources=operation.resources,
+        method=operation.method,
+        path=operation.path,
+        statement=operation.statement,
+        digest=operation.digest,
+        requirements=request.terms.requirements,
+        approved_by=tuple(reviewer.label for reviewer in record.approved_by),
+        decided_by=record.decided_by,
+        reason=record.reason,
+        caller_reason=request.asked.reason,
+        requested_at=request.at,
+        expires_at=request.terms.expires_at,
+        grant_seconds=grant_limit(request.terms),
+    )
