@@ -26,6 +26,8 @@ from services.runtime.certificates import CertificateRejected, verify
 
 log = structlog.get_logger(__name__)
 
+#: How often a lost compare-and-set is tried again: once for each thing the approver may still note, and some.
+SPEND_TRIES = 5
 #: What the bus raises when a bucket cannot be read or written now.
 _BUS_ERRORS = (NatsError, OSError, TimeoutError)
 
@@ -46,11 +48,25 @@ class Countersigned:
         return entry[0] if entry else None
 
     async def spend(self, approval_id: str, attempt: OperationAttempted, held: Verdict) -> ApprovalRecord:
-        """Use an approval for this operation, exactly once. Raises Denied or NotDecided."""
-        found = await self._entry(self.approvals, approval_id)
-        if found is None:
-            raise _refused("there is no such approval", held)
-        record, revision = found
+        """Use an approval for this operation, exactly once. Raises Denied or NotDecided.
+
+        The approver still writes to a decided entry (that it was announced), so a lost race is looked at again:
+        only an entry that is still `approved` can be spent.
+        """
+        for _ in range(SPEND_TRIES):
+            found = await self._entry(self.approvals, approval_id)
+            if found is None:
+                raise _refused("there is no such approval", held)
+            record, revision = found
+            await self._check_once(approval_id, record, attempt, held)
+            if await self._write_spent(record, revision, attempt):
+                return record
+        raise _refused("the approval keeps changing", held)
+
+    async def _check_once(
+        self, approval_id: str, record: ApprovalRecord, attempt: OperationAttempted, held: Verdict
+    ) -> None:
+        """Raise Denied unless this entry may be spent on this operation now."""
         if record.state is not ApprovalState.APPROVED or record.certificate is None:
             raise _refused(f"the approval is {record.state}", held)
         certificate = self._verified(record.certificate, held)
@@ -60,8 +76,6 @@ class Countersigned:
         if certificate.operation_digest != attempt.operation.digest:
             raise _refused("the operation differs from the one that was approved", held)
         await self._check_policy(certificate, held)
-        await self._write_spent(record, revision, attempt, held)
-        return record
 
     async def check_grant(self, attempt: OperationAttempted, verdict: Verdict) -> Grant:
         """Accept an allow that rests on a grant, if the grant is still there. Raises Denied or NotDecided."""
@@ -94,9 +108,8 @@ class Countersigned:
         if in_force != certificate.policy_version:
             raise _refused("the policy has changed since it was approved", verdict)
 
-    async def _write_spent(
-        self, record: ApprovalRecord, revision: int, attempt: OperationAttempted, held: Verdict
-    ) -> None:
+    async def _write_spent(self, record: ApprovalRecord, revision: int, attempt: OperationAttempted) -> bool:
+        """Compare-and-set; False when the entry has changed since it was read."""
         step = Step(at=self.clock(), state=ApprovalState.SPENT, by=attempt.ingress)
         spent = record.model_copy(
             update={
@@ -108,9 +121,10 @@ class Countersigned:
         try:
             await self.approvals.update(record.request.approval_id, spent.model_dump_json().encode(), revision)
         except KeyWrongLastSequenceError:
-            raise _refused("the approval was used or changed at the same moment", held) from None
+            return False
         except _BUS_ERRORS as error:
             raise not_decided("the approval could not be spent; nothing was forwarded") from error
+        return True
 
     async def _entry(self, bucket: KeyValue, key: str) -> tuple[ApprovalRecord, int] | None:
         try:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import structlog
 from faststream.message import StreamMessage
 from faststream.nats import NatsBroker
 from faststream.nats.opentelemetry import NatsTelemetryMiddleware
@@ -21,6 +20,10 @@ from pydantic import BaseModel
 from services.runtime.nats.client import BusAddress
 
 M = TypeVar("M", bound=BaseModel)
+
+#: FastStream tells each message it takes; what goes wrong is enough.
+_LOGGER = logging.getLogger("faststream")
+_LOGGER.setLevel(logging.WARNING)
 
 
 def make_broker(
@@ -44,7 +47,7 @@ def make_broker(
         **options,
         apply_types=False,
         middlewares=middlewares,
-        logger=structlog.get_logger("faststream"),
+        logger=_LOGGER,
         log_level=logging.DEBUG,
         graceful_timeout=15.0,
     )

@@ -35,7 +35,7 @@ def problem_body(error: GatewayError, operation_id: str) -> bytes:
 
 def problem(error: GatewayError, operation_id: str) -> web.Response:
     """A refusal as an HTTP response."""
-    fields = {"Content-Type": "application/problem+json", **error.headers}
+    fields = {"Content-Type": "application/problem+json", "Server": "countersign", **error.headers}
     if operation_id:
         fields[OPERATION_FIELD] = operation_id
     if not error.retryable:

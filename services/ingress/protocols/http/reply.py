@@ -127,6 +127,7 @@ def _fields(answer: ClientResponse, upstream: Upstream, story: Story) -> CIMulti
     if cookies := fields.popall("Set-Cookie", []):
         for cookie in cookies:
             fields.add("Set-Cookie", headers.rewrite_cookie(cookie, upstream=base, connector=connector))
+    fields.setdefault("Server", "countersign")
     fields[OPERATION_FIELD] = story.operation_id
     return fields
 
