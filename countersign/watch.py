@@ -1,8 +1,9 @@
 """Applies the policy file again whenever it changes. A version that is wrong is refused; the one in force stays."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -14,7 +15,7 @@ log = structlog.get_logger(__name__)
 INTERVAL = 0.5
 
 #: Applies a file and returns the version now in force. Raises CommandError with line and column.
-Apply = Callable[[Path], Awaitable[str]]
+Apply = Callable[[Path], Coroutine[Any, Any, str]]
 
 
 async def keep_applied(file: Path, apply: Apply, applied: "Seen") -> None:
