@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-import structlog
 from faststream import AckPolicy
 from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
@@ -19,8 +18,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from services.recorder.batch import MAX_BATCH_BYTES, Delivery, next_batch_size
-
-log = structlog.get_logger(__name__)
+from services.runtime.nats.permissions import inbox
 
 #: Seconds before JetStream delivers again what was not acked. While ClickHouse is away longer, messages come again and
 #: are dropped; shorter would only mean more of that.
@@ -57,6 +55,8 @@ class Intake:
             durable=source.durable,
             stream=JStream(source.stream, declare=False),
             pull_sub=self._pull,
+            # FastStream's own default is an inbox that our NATS user may not hear.
+            inbox_prefix=f"{inbox('recorder')}.".encode(),
             pending_bytes_limit=_PENDING_BYTES,
             pending_msgs_limit=2 * rows,
             ack_policy=AckPolicy.MANUAL,
