@@ -1,6 +1,6 @@
-"""The operator's own patterns and deny words, made into hyperscan expressions.
+"""The operator's own patterns and deny words: found by hyperscan, which says where they end, and RE2, from where.
 
-A pattern is written as for Python's `re`, read by its parser and written out again for hyperscan, so that what
+A pattern is written as for Python's `re`, read by its parser and written out again for both engines, so that what
 is searched for and what a stream holds back come from one syntax tree (`prefixes`). `x*` and `x+` mean at most
 CUSTOM_REPEAT_LIMIT repetitions: a match must have a length. What has no such meaning is refused at start.
 """
@@ -8,21 +8,54 @@ CUSTOM_REPEAT_LIMIT repetitions: a match must have a length. What has no such me
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from re import _constants as sre  # type: ignore[attr-defined]
 from typing import Any
 
-from services.ingress.masking.errors import MaskingConfigError
-from services.ingress.masking.limits import HOLD_LIMIT
+from services.ingress.masking.ending import compile_ending
+from services.ingress.masking.entities import DENY_WORD, CustomPattern
+from services.ingress.masking.errors import MaskingConfigError, MaskingError
+from services.ingress.masking.limits import CUSTOM_PATTERN_LIMIT, HOLD_LIMIT
 from services.ingress.masking.prefixes import Node, Nodes, bounded, byte_width, parse
 
+# Spelt out, for the engines differ on what \\s holds.
 _CATEGORIES = {
-    sre.CATEGORY_DIGIT: r"\d",
-    sre.CATEGORY_NOT_DIGIT: r"\D",
-    sre.CATEGORY_SPACE: r"\s",
-    sre.CATEGORY_NOT_SPACE: r"\S",
-    sre.CATEGORY_WORD: r"\w",
-    sre.CATEGORY_NOT_WORD: r"\W",
+    sre.CATEGORY_DIGIT: "0-9",
+    sre.CATEGORY_NOT_DIGIT: r"\x{0}-\x{2f}\x{3a}-\x{10ffff}",
+    sre.CATEGORY_SPACE: r"\x{9}-\x{d}\x{20}",
+    sre.CATEGORY_NOT_SPACE: r"\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{10ffff}",
+    sre.CATEGORY_WORD: "0-9A-Za-z_",
+    sre.CATEGORY_NOT_WORD: r"\x{0}-\x{2f}\x{3a}-\x{40}\x{5b}-\x{5e}\x{60}\x{7b}-\x{10ffff}",
 }
+
+
+class OwnPattern:
+    """One pattern of the operator's, as the entity `name`. Raises MaskingConfigError when it cannot be searched."""
+
+    def __init__(self, name: str, pattern: str) -> None:
+        self.name = name
+        self.pattern = pattern
+        try:
+            self.expression = expression(pattern)
+            self._width = byte_width(parse(pattern))[1]
+            self._regex = compile_ending(self.expression, latin=False)
+        except MaskingConfigError as error:
+            raise MaskingConfigError(f"{name}: {error}") from None
+
+    def start(self, data: bytes, end: int) -> int:
+        """The leftmost start of a match that ends at `end`. Raises MaskingError when there is none."""
+        match = self._regex.search(data, max(0, end - self._width), end)
+        if match is None:
+            raise MaskingError(f"the two engines disagree about the pattern {self.name}")
+        return int(match.start())
+
+
+def own_patterns(custom: Sequence[CustomPattern], deny_words: Sequence[str]) -> list[OwnPattern]:
+    """Deny words are one entity. Raises MaskingConfigError for too many, or one that cannot work."""
+    if len(custom) + len(deny_words) > CUSTOM_PATTERN_LIMIT:
+        raise MaskingConfigError(f"more custom patterns and deny words than {CUSTOM_PATTERN_LIMIT}")
+    named = [OwnPattern(each.name, each.pattern) for each in custom]
+    return named + [OwnPattern(DENY_WORD, word_pattern(word)) for word in deny_words]
 
 
 def expression(pattern: str) -> str:

@@ -20,15 +20,17 @@ Hit = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What to look for. `unicode` makes `.` and classes mean characters; the text must then be valid UTF-8."""
+    """What to look for. The operator's `own` mean characters, not bytes: the text must then be valid UTF-8.
+
+    Of a built-in one hyperscan tells the start; it cannot for patterns as large as an operator's may be.
+    """
 
     text: str
-    unicode: bool = False
+    own: bool = False
 
     @property
     def flags(self) -> int:
-        flags = hyperscan.HS_FLAG_SOM_LEFTMOST
-        return int(flags | hyperscan.HS_FLAG_UTF8) if self.unicode else int(flags)
+        return int(hyperscan.HS_FLAG_UTF8 if self.own else hyperscan.HS_FLAG_SOM_LEFTMOST)
 
 
 class Engine:
@@ -51,7 +53,7 @@ class Engine:
             raise MaskingConfigError(f"a pattern cannot be compiled: {error}") from None
 
     def hits(self, data: bytes) -> list[Hit]:
-        """Every (expression, start, end) in `data`, by rising end; an expression may be at one start often."""
+        """Every match in `data` by rising end; one start may have many. The start of an own one is 0."""
         found: list[Hit] = []
         if self._empty:
             return found

@@ -9,18 +9,15 @@ hit there is no value, and with a context but no anchor there is nothing to hold
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import re2
 
 from services.ingress.masking.detectors import Detector
-from services.ingress.masking.errors import MaskingConfigError, MaskingError
+from services.ingress.masking.ending import compile_ending
+from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.limits import HOLD_LIMIT
 from services.ingress.masking.prefixes import byte_width, parse, prefix_pattern
-
-# RE2 builds its automaton lazily in this much memory, and starts again when it is full.
-_AUTOMATON_BYTES = 16 << 20
 
 # Counts above this are `*` in the joined expression, which keeps its automaton small and warm. What that accepts
 # too much is cut by looking no further back than the longest anchor.
@@ -39,7 +36,7 @@ class Openings:
             _Beginnings([_start_of(each) for each in plain], map(_beginning, plain)),
             _Beginnings(own, map(prefix_pattern, own)),
         )
-        self._values = {each: _compiled(prefix_pattern(each.pattern + each.after)) for each in detectors}
+        self._values = {each: compile_ending(prefix_pattern(each.pattern + each.after)) for each in detectors}
 
     def start(self, data: bytes, candidates: Iterable[Candidate]) -> int:
         """The least index of `data` from which its end may be an incomplete value; `len(data)` for none."""
@@ -68,7 +65,7 @@ class _Beginnings:
     def __init__(self, patterns: Iterable[str], prefixes: Iterable[str]) -> None:
         self._width = max((byte_width(parse(pattern))[1] for pattern in patterns), default=0)
         joined = "|".join(dict.fromkeys(prefixes))
-        self._regex = _compiled(joined) if joined else None
+        self._regex = compile_ending(joined) if joined else None
 
     def start(self, data: bytes) -> int:
         if self._regex is None:
@@ -93,15 +90,3 @@ def _open_from(regex: Any, data: bytes, since: int, gap: int) -> int:
         return since if regex.fullmatch(data, since) else len(data)
     match = regex.search(data, since)
     return int(match.start()) if match and match.start() <= since + gap else len(data)
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> Any:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = _AUTOMATON_BYTES
-    options.log_errors = False
-    try:
-        return re2.compile(rf"(?s)(?:{pattern})\z".encode("ascii"), options)
-    except re2.error as error:
-        raise MaskingConfigError(f"a pattern cannot be compiled: {error}") from None

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from services.ingress.masking import custom as patterns
+from services.ingress.masking.custom import OwnPattern, own_patterns
 from services.ingress.masking.detectors import CATALOGUE, Detector
 from services.ingress.masking.engine import Engine, Expression, Hit
-from services.ingress.masking.entities import DENY_WORD, ENTITIES, CustomPattern, resolve
-from services.ingress.masking.errors import MaskingConfigError, MaskingError
-from services.ingress.masking.limits import CUSTOM_PATTERN_LIMIT
+from services.ingress.masking.entities import ENTITIES, CustomPattern, resolve
+from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.openings import Candidate, Openings
 
 
@@ -60,16 +59,15 @@ class Scanner:
     ) -> None:
         self.entities = resolve(entities, custom)
         wanted = [detector for detector in CATALOGUE if detector.entity in self.entities]
-        own = [*_own_patterns(custom), *_deny_patterns(deny_words)]
-        self._ranks = {name: rank for rank, name in enumerate([*(name for name, _ in own), *ENTITIES])}
-        self._own = [name for name, _ in own]
+        self._own = own_patterns(custom, deny_words)
+        names = [*(each.name for each in self._own), *ENTITIES]
+        self._ranks = {name: rank for rank, name in enumerate(dict.fromkeys(names))}
         families = _by_anchor(wanted)
         self._families = list(families.values())
         self._engine = Engine(
-            [Expression(anchor) for anchor in families]
-            + [Expression(patterns.expression(pattern), unicode=True) for _, pattern in own]
+            [Expression(anchor) for anchor in families] + [Expression(each.expression, own=True) for each in self._own]
         )
-        self._openings = Openings(wanted, [pattern for _, pattern in own])
+        self._openings = Openings(wanted, [each.pattern for each in self._own])
 
     def scan(self, text: str) -> list[Match]:
         """Every value in `text`, in order and without overlap. Raises MaskingError when a detector fails."""
@@ -108,15 +106,18 @@ class Scanner:
     def _spans(self, data: bytes, hits: list[Hit], candidates: list[Candidate]) -> list[Span]:
         found = {span for detector, start in candidates if (span := self._try(detector, data, start))}
         if self._own:
-            found.update(self._own_spans(hits))
+            found.update(self._own_spans(data, hits))
         return sorted(found)
 
-    def _own_spans(self, hits: list[Hit]) -> Iterator[Span]:
-        """Custom patterns need no check; hits come by rising end, so the last of a start is the longest."""
-        longest = {(number, start): end for number, start, end in hits if number >= len(self._families)}
-        for (number, start), end in longest.items():
-            name = self._own[number - len(self._families)]
-            yield Span(start, -end, self._ranks[name], name)
+    def _own_spans(self, data: bytes, hits: list[Hit]) -> Iterator[Span]:
+        """The longest match of each start; hits come by rising end, so that it is the last. None needs a check."""
+        longest: dict[tuple[OwnPattern, int], int] = {}
+        for number, _, end in hits:
+            if number >= len(self._families):
+                own = self._own[number - len(self._families)]
+                longest[own, own.start(data, end)] = end
+        for (own, start), end in longest.items():
+            yield Span(start, -end, self._ranks[own.name], own.name)
 
     def _try(self, detector: Detector, data: bytes, start: int) -> Span | None:
         try:
@@ -169,20 +170,6 @@ def _by_anchor(detectors: Iterable[Detector]) -> dict[str, list[Detector]]:
     for detector in detectors:
         families.setdefault(detector.anchor, []).append(detector)
     return families
-
-
-def _own_patterns(custom: Sequence[CustomPattern]) -> Iterator[tuple[str, str]]:
-    if len(custom) > CUSTOM_PATTERN_LIMIT:
-        raise MaskingConfigError(f"{len(custom)} custom patterns, the limit is {CUSTOM_PATTERN_LIMIT}")
-    for pattern in custom:
-        yield pattern.name, pattern.pattern
-
-
-def _deny_patterns(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    if len(words) > CUSTOM_PATTERN_LIMIT:
-        raise MaskingConfigError(f"{len(words)} deny words, the limit is {CUSTOM_PATTERN_LIMIT}")
-    for word in words:
-        yield DENY_WORD, patterns.word_pattern(word)
 
 
 def _valid_utf8(data: bytes) -> bytes:

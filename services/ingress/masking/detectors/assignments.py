@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from services.ingress.masking.detectors.checks import ENTROPY_FLOOR, entropy, is_placeholder
+from services.ingress.masking.detectors.checks import ENTROPY_FLOOR, entropy
 from services.ingress.masking.detectors.detector import Check, Detector, when
 
 _SUFFIX = r"(?:[_-]?(?:confirmation|confirm|again|repeat|new|old|prod|dev|test))?\d{0,2}"
@@ -44,7 +44,7 @@ _CODE = re.compile(
     rb"[A-Za-z_$][\w$]*(?:\.[A-Za-z_]\w*|->\w+|::\w+|\?\.\w+)*[(\[].*"  # a call or an index
     rb"|(?:self|this|os|req|request|config|settings|env|process|args|options|ctx|user|params|data|body|form)"
     rb"(?:\.[A-Za-z_]\w*)+"
-    rb"|\$[A-Za-z_({].*|%[(A-Za-z].*|\{.*\}?|<.*>?|:[A-Za-z_]\w*|\?|[*.\-_=xX#]+",
+    rb"|\$[A-Z_][A-Z0-9_]*|\$[a-z_]+|\$[({].*|%[sdr]|%\(\w+\)s|%\w+%|\{\{.*|\{.*\}|<.*>|:[A-Za-z_]\w*|\?|[*.\-_=xX#]+",
     re.DOTALL,
 )
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -54,12 +54,12 @@ _PATH = re.compile(rb"(?:~|\.{0,2})/.*|[A-Za-z]:.*", re.DOTALL)
 
 
 def _is_value(value: bytes) -> bool:
-    return not (is_placeholder(value) or value.lower() in _NOT_VALUES or _CODE.fullmatch(value))
+    return value.lower() not in _NOT_VALUES and not _CODE.fullmatch(value)
 
 
 def _bare(value: bytes) -> int:
     """A bare value without the brackets and full stops that close a sentence or a call around it."""
-    kept = value.rstrip(b".!?:")
+    kept = value.rstrip(b".:")
     while kept and kept[-1:] in b")]}" and kept.count(_OPENING[kept[-1:]]) < kept.count(kept[-1:]):
         kept = kept[:-1]
     return len(kept) if kept and _is_value(kept) and _is_value(value) else 0
@@ -91,7 +91,7 @@ def _user_password(value: bytes) -> int:
 
 def looks_secret(value: bytes) -> bool:
     """Random enough for a value that already stands beside a telling word."""
-    if is_placeholder(value) or _UUID.fullmatch(value) or _WORDS.fullmatch(value) or _CAMEL.fullmatch(value):
+    if _UUID.fullmatch(value) or _WORDS.fullmatch(value) or _CAMEL.fullmatch(value):
         return False
     return any(48 <= byte <= 57 for byte in value) and entropy(value) >= ENTROPY_FLOOR
 

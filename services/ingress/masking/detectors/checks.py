@@ -37,11 +37,15 @@ def is_random(value: bytes) -> bool:
     )
 
 
-def jwt_header(value: bytes) -> bool:
-    """Whether the first part decodes to a JSON object that names an algorithm (RFC 7515 section 4.1.1)."""
+def jwt(value: bytes) -> int:
+    """Whether the first part decodes to a JSON object that names an algorithm (RFC 7515 section 4.1.1).
+
+    A full stop at the end belongs to the sentence.
+    """
     head = value.split(b".", 1)[0]
     try:
         header = json.loads(base64.urlsafe_b64decode(head + b"=" * (-len(head) % 4)))
     except (binascii.Error, ValueError, RecursionError):
-        return False
-    return isinstance(header, dict) and ("alg" in header or "typ" in header)
+        return 0
+    named = isinstance(header, dict) and ("alg" in header or "typ" in header)
+    return len(value.rstrip(b".")) if named else 0

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from services.ingress.masking.detectors.checks import is_placeholder
 from services.ingress.masking.limits import HOLD_LIMIT
 
 Check = Callable[[bytes], int]
@@ -68,7 +69,8 @@ class Detector:
             return None
         start, end = match.span(1)
         end = _whole_character(data, min(end, start + HOLD_LIMIT))
-        length = self.check(data[start:end])
+        value = data[start:end]
+        length = 0 if is_placeholder(value) else self.check(value)
         return (start, start + length) if length else None
 
     @cached_property

@@ -56,10 +56,18 @@ def _leading(value: bytes, wanted: int) -> bytes:
 DETECTORS: tuple[Detector, ...] = (
     Detector(
         "CREDIT_CARD",
-        r"\b[2-6]\d{3}[ -]?\d{2}[ -]?\d{2}[ -]?\d{4}",
-        r"(?<![A-Za-z0-9_.])(?:[2-6]\d{12,18}|[2-6]\d{3}(?:[ -]\d{4}){3}(?:[ -]?\d{3})?|3\d{3}[ -]\d{6}[ -]\d{4,5})"
-        r"(?![A-Za-z0-9_])",
+        r"\b[2-6]\d{3}[ -]?\d{4}[ -]?\d{4}",
+        r"(?<!\.)[2-6]\d{3}(?:\d{8,15}|(?:[ -]\d{4}){3}(?:[ -]?\d{3})?)(?![A-Za-z0-9_])",
         when(_card),
+        whole_word=True,
+    ),
+    # American Express is printed four, six, five; Diners Club four, six, four.
+    Detector(
+        "CREDIT_CARD",
+        r"\b3\d{3}[ -]\d{6}[ -]\d{4}",
+        r"(?<!\.)3\d{3}[ -]\d{6}[ -]\d{4,5}(?![A-Za-z0-9_])",
+        when(_card),
+        whole_word=True,
     ),
     Detector(
         "IBAN",
@@ -73,6 +81,6 @@ DETECTORS: tuple[Detector, ...] = (
         r"\b\d{9}(?![A-Za-z0-9_])",
         when(lambda value: bool(rtn.is_valid(value.decode("ascii")))),
         context=r"(?i:routing|\baba\b)",
-        gap=24,
+        gap=40,
     ),
 )

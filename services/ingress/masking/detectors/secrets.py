@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from services.ingress.masking.detectors.checks import is_random, jwt_header
+from services.ingress.masking.detectors.checks import is_random, jwt
 from services.ingress.masking.detectors.detector import Check, Detector, accept, when
 
 _WORDS = re.compile(rb"[a-z]+(?:[-_][a-z]+)*[-_]?")
@@ -49,6 +49,7 @@ def _not_words(value: bytes) -> bool:
 
 _CLASS = "[A-Za-z0-9]"
 _URL = "[A-Za-z0-9_-]"
+_GITLAB = "gl(?:pat|dt|rt|oas|cbt|ptt|ft|imt|agent|soat)-"
 
 DETECTORS: tuple[Detector, ...] = (
     Detector("PRIVATE_KEY", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", _PEM),
@@ -63,8 +64,14 @@ DETECTORS: tuple[Detector, ...] = (
     ),
     _token("GITHUB_TOKEN", "gh[pousr]_", _CLASS, 36, 255),
     _token("GITHUB_TOKEN", rf"github_pat_{_CLASS}{{22}}_", _CLASS, 59, 59),
-    _token("GITLAB_TOKEN", "gl(?:pat|dt|rt|oas|cbt|ptt|ft|imt|agent|soat)-", "[A-Za-z0-9_.-]", 20, 300),
-    _token("SLACK_TOKEN", "xox[abeoprs][.-]", "[A-Za-z0-9.-]", 10, 250),
+    # A routable token has two short parts more: https://docs.gitlab.com/security/tokens
+    Detector(
+        "GITLAB_TOKEN",
+        rf"{_GITLAB}{_URL}{{20}}",
+        rf"{_GITLAB}{_URL}{{20,300}}(?:\.[0-9a-z]{{2}}\.[0-9a-z]{{7,9}})?",
+        whole_word=True,
+    ),
+    _token("SLACK_TOKEN", r"xox(?:e\.xox)?[abeoprs]-", "[A-Za-z0-9-]", 10, 250),
     _token("SLACK_TOKEN", r"xapp-\d-", "[A-Za-z0-9-]", 10, 250),
     Detector(
         "SLACK_WEBHOOK",
@@ -95,7 +102,7 @@ DETECTORS: tuple[Detector, ...] = (
         "JWT",
         r"eyJ[A-Za-z0-9_-]{8}",
         r"(?<![_-])eyJ[A-Za-z0-9_-]{8,1024}\.[A-Za-z0-9_-]{0,12288}(?:\.[A-Za-z0-9_-]{0,4096}){1,3}",
-        when(jwt_header),
+        jwt,
         whole_word=True,
     ),
 )

@@ -1,0 +1,10 @@
+"""The named bounds of masking model streams, each with its reason (G10)."""
+
+#: Largest event. The last event of a Responses stream repeats the whole answer, pictures included.
+EVENT_LIMIT = 32 * 1024 * 1024
+
+#: Most texts that one stream carries side by side: choices, blocks, tool calls.
+CHANNELS_LIMIT = 4096
+
+#: How many event skeletons (events without their text) are remembered to be clean; most events share one.
+SKELETONS_LIMIT = 64

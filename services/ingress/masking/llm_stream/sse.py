@@ -1,0 +1,98 @@
+"""Server-sent events (WHATWG HTML, section 9.2): bytes in, events out, each with the bytes it came in.
+
+Sans I/O: `receive` returns the events that are complete. Lines end in CR, LF or CRLF, also mixed, and a CRLF may be
+cut between two reads. An event that nobody touches is passed on byte by byte as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from services.ingress.masking.errors import MaskingError
+from services.ingress.masking.llm_stream.limits import EVENT_LIMIT
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass
+class Event:
+    """One event or a run of comments: the bytes up to and including its blank line."""
+
+    raw: bytes
+    name: str = ""
+    #: The data lines joined by LF; None when there are none.
+    data: bytes | None = None
+    #: Lines that are not data, as they stand.
+    others: list[bytes] = field(default_factory=list)
+    newline: bytes = b"\n"
+
+
+class Framing:
+    """Cuts a byte stream into events."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._searched = 0
+        self._after_cr = False
+
+    @property
+    def rest(self) -> bytes:
+        """What stands after the last complete event."""
+        return self._buffer
+
+    def receive(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Raises MaskingError for an event over EVENT_LIMIT."""
+        events: list[Event] = []
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[:1] == b"\n":  # the second half of the CRLF that ended the last event
+                events.append(Event(b"\n"))
+                data = data[1:]
+        self._buffer += data
+        start = 0
+        search = max(0, self._searched - 3)
+        while end := self._blank_line(start, search):
+            events.append(parse(self._buffer[start:end]))
+            start = search = end
+        self._buffer = self._buffer[start:]
+        self._searched = len(self._buffer)
+        self._after_cr = bool(events) and not self._buffer and events[-1].raw.endswith(b"\r")
+        if len(self._buffer) > EVENT_LIMIT:
+            raise MaskingError("an event of the stream is too large")
+        return events
+
+    def _blank_line(self, start: int, search: int) -> int:
+        """Where the event that starts at `start` ends; 0 while it goes on."""
+        if lead := _LINE_END.match(self._buffer, start):
+            return lead.end()  # a blank line of its own
+        found = _BLANK_LINE.search(self._buffer, search)
+        return found.end() if found else 0
+
+
+def parse(raw: bytes) -> Event:
+    """The fields of one event."""
+    ending = _LINE_END.search(raw)
+    event = Event(raw, newline=ending[0] if ending else b"\n")
+    data: list[bytes] = []
+    for line in _LINE_END.split(raw.removeprefix(_BOM)):
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            data.append(value)
+        elif line:
+            event.others.append(line)
+            if name == b"event":
+                event.name = value.decode("utf-8", "replace")
+    if data:
+        event.data = b"\n".join(data)
+    return event
+
+
+def write(event: Event, data: bytes, others: list[bytes] | None = None) -> bytes:
+    """The event with other data, its other fields first, in its own line ends."""
+    lines = list(event.others if others is None else others)
+    lines += [b"data: " + line for line in _LINE_END.split(data)]
+    return event.newline.join([*lines, b"", b""])
