@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from countersign.errors import CommandError, Misuse
-from countersign.policy_file import applier, read
+from countersign.policy_file import applier
 from countersign.where import DataOption, data_dir
+from services.policy.cases import run_cases
+from services.policy.check import load as load_policy
 from services.policy.document import PolicyRefused
-from services.policy.rules import parse_policy
 from services.runtime.data_dir import DataDir
 from services.runtime.nats.client import BusAddress, address
 from services.runtime.settings import SettingsError, load
@@ -34,11 +35,27 @@ def _policy() -> None:
 def check(file: PolicyFile, data: DataOption = None) -> None:
     """Say what is wrong with a policy, or that nothing is."""
     try:
-        policy = parse_policy(read(file), str(file))
+        policy = load_policy(file)
     except PolicyRefused as error:
         raise CommandError(*error.problems) from None
     rules = len(policy.rules)
     print(f"{file}: {rules} {'rule' if rules == 1 else 'rules'}, version {policy.version}")
+
+
+@app.command("test")
+def judge(
+    file: PolicyFile,
+    cases: Annotated[Path, typer.Argument(metavar="CASES", help="Operations in, decisions out, in YAML.")],
+    data: DataOption = None,
+) -> None:
+    """Judge the cases by the policy, and say which came out differently."""
+    try:
+        report = run_cases(file, cases)
+    except PolicyRefused as error:
+        raise CommandError(*error.problems) from None
+    print("\n".join(report.lines()))
+    if not report.passed:
+        raise typer.Exit(CommandError.status)
 
 
 @app.command("apply")

@@ -1,43 +1,60 @@
 """Puts a policy file in force on a bus. Counterpart: services/policy/apply.py, for all policy copies together."""
 
+import asyncio
 import getpass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from countersign.errors import CommandError
 from countersign.watch import Apply
 from services.policy.apply import PolicyConflict, apply
+from services.policy.check import read_text
 from services.policy.document import PolicyRefused
+from services.policy.rules import parse_policy
 from services.runtime.nats.client import BusAddress, connect
+
+#: A bus that does not answer for this long is not there; `connect` itself never gives up.
+CONNECT_TIMEOUT = 10.0
 
 
 def applier(bus: BusAddress) -> Apply:
     """What applies a file to this bus, as the user who runs us."""
 
     async def apply_file(file: Path) -> str:
-        text = read(file)
-        client = await connect(bus)
         try:
-            return (await apply(client, text, applied_by=_user(), file=str(file))).version
+            text = read_text(file)
+            parse_policy(text, str(file))  # before the bus is asked: a mistake is a mistake wherever the bus is
+            async with _connected(bus) as client:
+                return (await apply(client, text, applied_by=_user(), file=str(file))).version
         except PolicyRefused as error:
             raise CommandError(*error.problems) from None
-        except PolicyConflict as error:
-            raise CommandError(str(error)) from None
-        finally:
-            await client.close()
+        except (PolicyConflict, NatsError) as error:
+            raise CommandError(f"{file}: not applied: {error}") from None
 
     return apply_file
 
 
-def read(file: Path) -> str:
-    """The file's text. Raises CommandError."""
+@asynccontextmanager
+async def _connected(bus: BusAddress) -> AsyncIterator[Client]:
+    """A connection that is closed in the end. Raises CommandError with what NATS said when there is none."""
+    complaints = ["no answer"]
+
+    async def note(error: Exception) -> None:
+        complaints.append(str(error) or type(error).__name__)
+
     try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CommandError(
-            f"{file}: there is no such file; create it (docs/policy.md), or name it as `policy:` in the settings"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file}: cannot be read: {error}") from None
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            client = await connect(bus, error=note)
+    except TimeoutError:
+        raise CommandError(f"{', '.join(bus.servers)}: {complaints[-1]}") from None
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def _user() -> str:

@@ -72,7 +72,7 @@ def test_each_service_mounts_the_secret_files_its_settings_name_and_no_others(
     compose: dict[str, Any], settings: Settings, name: str
 ) -> None:
     text = repr(sections(settings, name))
-    named = {path for path in re.findall(r"'file', '(/run/secrets/[^']+)'", text)}
+    named = set(re.findall(r"'file', '(/run/secrets/[^']+)'", text))
     named |= {str(settings.approvals.signing_key)} if name == "approver" else set()
     named |= {str(path) for path in settings.approvals.trusted_keys} if name == "ingress" else set()
     mounted = {f"/run/secrets/{secret}" for secret in compose["services"][name].get("secrets", [])}
