@@ -44,10 +44,11 @@ class OwnPattern:
 
     def start(self, data: bytes, end: int) -> int:
         """The leftmost start of a match that ends at `end`. Raises MaskingError when there is none."""
-        match = self._regex.search(data, max(0, end - self._width), end)
+        since = max(0, end - self._width)
+        match = self._regex.search(data[since:end])
         if match is None:
             raise MaskingError(f"the two engines disagree about the pattern {self.name}")
-        return int(match.start())
+        return since + int(match.start())
 
 
 def own_patterns(custom: Sequence[CustomPattern], deny_words: Sequence[str]) -> list[OwnPattern]:

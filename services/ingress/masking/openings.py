@@ -23,9 +23,6 @@ from services.ingress.masking.prefixes import byte_width, parse, prefix_pattern
 # too much is cut by looking no further back than the longest anchor.
 _LOOSE_COUNT = 4
 
-Candidate = tuple[Detector, int]
-"""A detector whose anchor was hit, and where its value may start."""
-
 
 class Openings:
     """For `detectors`, and `own` custom patterns."""
@@ -38,25 +35,22 @@ class Openings:
         )
         self._values = {each: compile_ending(prefix_pattern(each.pattern + each.after)) for each in detectors}
 
-    def start(self, data: bytes, candidates: Iterable[Candidate]) -> int:
-        """The least index of `data` from which its end may be an incomplete value; `len(data)` for none."""
+    def beginning(self, data: bytes) -> int:
+        """From where the end of `data` may be the beginning of an anchor; `len(data)` when it is none."""
         try:
-            start = min(beginnings.start(data) for beginnings in self._beginnings)
-            start = min(start, self._begun(data, candidates))
+            return min(beginnings.start(data) for beginnings in self._beginnings)
         except re2.error:
             raise MaskingError("the search for incomplete values failed") from None
-        while 0 < start < len(data) and data[start] & 0xC0 == 0x80:
-            start -= 1
-        return start
 
-    def _begun(self, data: bytes, candidates: Iterable[Candidate]) -> int:
-        """The earliest start of a value whose anchor is complete and whose end is not there yet."""
-        least, window = len(data), max(0, len(data) - HOLD_LIMIT)
-        for detector, since in candidates:
-            if window - detector.gap <= since < least:
-                regex = self._values[detector]
-                least = min(least, _open_from(regex, data, max(since, window), detector.gap))
-        return least
+    def begun(self, data: bytes, detector: Detector, since: int) -> int:
+        """From where the value of `detector` that may start at `since` is still open; or `len(data)`."""
+        earliest = max(since, len(data) - HOLD_LIMIT)
+        if earliest > since + detector.gap:
+            return _character_start(data, earliest)
+        try:
+            return _character_start(data, _open_from(self._values[detector], data, earliest, detector.gap))
+        except re2.error:
+            raise MaskingError("the search for incomplete values failed") from None
 
 
 class _Beginnings:
@@ -71,7 +65,7 @@ class _Beginnings:
         if self._regex is None:
             return len(data)
         match = self._regex.search(data, max(0, len(data) - self._width))
-        return int(match.start()) if match else len(data)
+        return _character_start(data, int(match.start())) if match else len(data)
 
 
 def _start_of(detector: Detector) -> str:
@@ -90,3 +84,10 @@ def _open_from(regex: Any, data: bytes, since: int, gap: int) -> int:
         return since if regex.fullmatch(data, since) else len(data)
     match = regex.search(data, since)
     return int(match.start()) if match and match.start() <= since + gap else len(data)
+
+
+def _character_start(data: bytes, at: int) -> int:
+    """`at`, moved back so that it does not fall inside a UTF-8 character."""
+    while 0 < at < len(data) and data[at] & 0xC0 == 0x80:
+        at -= 1
+    return at

@@ -30,7 +30,7 @@ Node = tuple[Any, Any]
 Nodes = Sequence[Node]
 
 # Counts above this become `*`: RE2 unrolls a count into as many states.
-COUNT_LIMIT = 200
+COUNT_LIMIT = 512
 _HIGH = r"[\x80-\xff]+"
 _ASCII = frozenset(range(128))
 _CATEGORIES = {

@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from services.ingress.masking.custom import OwnPattern, own_patterns
-from services.ingress.masking.detectors import CATALOGUE, Detector
+from services.ingress.masking.detectors import CATALOGUE, STEP_BACK_LIMIT, Detector
 from services.ingress.masking.engine import Engine, Expression, Hit
 from services.ingress.masking.entities import ENTITIES, CustomPattern, resolve
 from services.ingress.masking.errors import MaskingError
-from services.ingress.masking.openings import Candidate, Openings
+from services.ingress.masking.openings import Openings
 
 
 class Match(NamedTuple):
@@ -38,8 +38,12 @@ class Span(NamedTuple):
     entity: str
 
 
+Candidate = tuple[Detector, int, int]
+"""A detector whose anchor was hit, where that starts, and where the value may start."""
+
+
 class View(NamedTuple):
-    """What is known of a buffer: every value in it, and from where its end may still become one."""
+    """What is known of a buffer: the values in it, and from where its end may still become one."""
 
     spans: list[Span]
     open_from: int
@@ -78,33 +82,37 @@ class Scanner:
     def spans(self, data: bytes, since: int = 0) -> list[Span]:
         """Every value in the UTF-8 `data` that starts at `since` or later, sorted, overlaps included."""
         hits = self._hits(data)
-        return self._spans(data, hits, self._candidates(data, hits, since)) if hits else []
+        return self._spans(data, hits, list(self._candidates(hits, data, since))) if hits else []
 
     def view(self, data: bytes, since: int) -> View:
-        """The same, and from which index on more text may still change the answer."""
+        """The values that more text cannot change, and from which index on it still may."""
         hits = self._hits(data)
-        candidates = self._candidates(data, hits, since) if hits else []
-        return View(
-            self._spans(data, hits, candidates) if hits else [],
-            max(since, self._openings.start(data, candidates)),
-        )
+        open_from = self._openings.beginning(data)
+        candidates: list[Candidate] = []
+        for detector, at, start in self._candidates(hits, data, since):
+            if at - STEP_BACK_LIMIT >= open_from:
+                break  # they come in order: the rest is not decided yet
+            if start >= open_from:
+                continue
+            candidates.append((detector, at, start))
+            open_from = min(open_from, self._openings.begun(data, detector, start))
+        spans = self._spans(data, hits, candidates) if hits else []
+        return View(spans, max(since, open_from))
 
     def _hits(self, data: bytes) -> list[Hit]:
         return self._engine.hits(_valid_utf8(data) if self._own else data)
 
-    def _candidates(self, data: bytes, hits: list[Hit], since: int) -> list[Candidate]:
-        """The detectors to try, once each, and where their values may start; earlier ones are done with."""
-        starts = {(number, at) for number, at, _ in hits if number < len(self._families)}
-        found: list[Candidate] = []
-        for number, at in starts:
+    def _candidates(self, hits: list[Hit], data: bytes, since: int) -> Iterator[Candidate]:
+        """The detectors to try, by where their anchors start, once each; values before `since` are done with."""
+        starts = {(at, number) for number, at, _ in hits if number < len(self._families)}
+        for at, number in sorted(starts):
             for detector in self._families[number]:
                 start = detector.value_from(data, at)
                 if start is not None and start + detector.gap >= since:
-                    found.append((detector, start))
-        return found
+                    yield detector, at, start
 
     def _spans(self, data: bytes, hits: list[Hit], candidates: list[Candidate]) -> list[Span]:
-        found = {span for detector, start in candidates if (span := self._try(detector, data, start))}
+        found = {span for detector, _, start in candidates if (span := self._try(detector, data, start))}
         if self._own:
             found.update(self._own_spans(data, hits))
         return sorted(found)
@@ -112,10 +120,11 @@ class Scanner:
     def _own_spans(self, data: bytes, hits: list[Hit]) -> Iterator[Span]:
         """The longest match of each start; hits come by rising end, so that it is the last. None needs a check."""
         longest: dict[tuple[OwnPattern, int], int] = {}
+        valid = _valid_utf8(data)
         for number, _, end in hits:
             if number >= len(self._families):
                 own = self._own[number - len(self._families)]
-                longest[own, own.start(data, end)] = end
+                longest[own, own.start(valid, end)] = end
         for (own, start), end in longest.items():
             yield Span(start, -end, self._ranks[own.name], own.name)
 

@@ -31,11 +31,9 @@ def mask_text(text: str, scanner: Scanner, replacer: Replacer) -> tuple[str, dic
 
 
 def mask_bytes(data: bytes, scanner: Scanner, replacer: Replacer) -> tuple[bytes, dict[str, int]]:
-    """The same for UTF-8. Bytes that are not UTF-8 pass unchanged and end no value's search."""
-    if not scanner.spans(data):
-        return data, {}
+    """The same for UTF-8. Bytes that are not UTF-8 pass unchanged."""
     masked, counts = mask_text(data.decode("utf-8", "surrogateescape"), scanner, replacer)
-    return masked.encode("utf-8", "surrogateescape"), counts
+    return (masked.encode("utf-8", "surrogateescape") if counts else data), counts
 
 
 class StreamMasker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.ingress.masking.detectors import assignments, financial, national, personal, secrets
-from services.ingress.masking.detectors.detector import Detector
+from services.ingress.masking.detectors.detector import STEP_BACK_LIMIT, Detector
 
 CATALOGUE: tuple[Detector, ...] = (
     *secrets.DETECTORS,
@@ -13,4 +13,4 @@ CATALOGUE: tuple[Detector, ...] = (
     *personal.DETECTORS,
 )
 
-__all__ = ["CATALOGUE", "Detector"]
+__all__ = ["CATALOGUE", "STEP_BACK_LIMIT", "Detector"]

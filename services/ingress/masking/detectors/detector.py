@@ -15,6 +15,9 @@ from functools import cached_property
 from services.ingress.masking.detectors.checks import is_placeholder
 from services.ingress.masking.limits import HOLD_LIMIT
 
+# How far before its anchor a value may start: the local part of an address has 64 characters.
+STEP_BACK_LIMIT = 63
+
 Check = Callable[[bytes], int]
 """How many leading bytes of a candidate are the value: 0 refuses it, less than all drops a tail."""
 
@@ -38,7 +41,7 @@ class Detector:
     `whole_word` refuses a value that follows a letter or digit. All are over bytes: their `\\w` is ASCII.
 
     Values that do not start with their anchor (an address is found by its @) step back over the characters of
-    `back`, at most 63, and say in `opening` what stands there before the anchor is complete.
+    `back`, at most STEP_BACK_LIMIT, and say in `opening` what stands there before the anchor is complete.
 
     Two rules keep streaming equal to masking whole, and `tests/masking/test_streaming.py` tries to break them:
     the text before a value alone says where the value starts, and a lookahead sees one character only.
@@ -84,7 +87,7 @@ class Detector:
         return re.compile(self.context.encode("ascii"))
 
     def _step_back(self, data: bytes, at: int) -> int:
-        run = data[max(0, at - 63) : at + 1]
+        run = data[max(0, at - STEP_BACK_LIMIT) : at + 1]
         run = run[len(run.rstrip(self.back)) :]
         return at + 1 - len(run.lstrip(b".%+-"))
 

@@ -101,7 +101,7 @@ DETECTORS: tuple[Detector, ...] = (
     Detector(
         "JWT",
         r"eyJ[A-Za-z0-9_-]{8}",
-        r"(?<![_-])eyJ[A-Za-z0-9_-]{8,1024}\.[A-Za-z0-9_-]{0,12288}(?:\.[A-Za-z0-9_-]{0,4096}){1,3}",
+        r"(?<![_-])eyJ[A-Za-z0-9_-]{8,512}\.[A-Za-z0-9_-]{0,12288}(?:\.[A-Za-z0-9_-]{0,4096}){1,3}",
         jwt,
         whole_word=True,
     ),

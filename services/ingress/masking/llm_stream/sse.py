@@ -13,7 +13,8 @@ from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.llm_stream.limits import EVENT_LIMIT
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+# Atomic: a CRLF is one line end, never two.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BOM = b"\xef\xbb\xbf"
 
 
