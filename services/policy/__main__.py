@@ -55,6 +55,7 @@ async def start(context: Context) -> Running:
     broker = make_broker(bus, context.registry, context.tracer_provider)
     declare(broker, judge)
     await broker.start()
+    await broker.connection.flush()  # now the bus knows the subscription: whoever reads "ready" is answered
     context.tasks.start(_sweep(store), "expire grants")
     context.health.checks |= {
         "bus": lambda: (client.is_connected and broker.connection.is_connected) or "not connected",

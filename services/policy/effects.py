@@ -76,6 +76,9 @@ def _allow(document: Document, path: Path, value: Any) -> Allow:
 
 
 def _deny(document: Document, path: Path, value: Any) -> Deny:
+    if isinstance(value, bool):
+        document.wrong(path, f"write the reason in quotes: YAML reads this as {str(value).lower()}")
+        return Deny("")
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_REASON:
         document.wrong(path, f"write the reason the agent is shown, at most {MAX_REASON} characters")
         return Deny("")
