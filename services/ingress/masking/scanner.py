@@ -7,7 +7,7 @@ earlier value leaves uncovered of a later one is reported as well, so that no pa
 
 from __future__ import annotations
 
-import codecs
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,6 +18,9 @@ from services.ingress.masking.engine import Engine, Expression, Hit
 from services.ingress.masking.entities import ENTITIES, CustomPattern, resolve
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.openings import Openings
+
+# No valid UTF-8 has these bytes (RFC 3629 section 3); `encode` writes them for what is no character.
+_LONE_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 class Match(NamedTuple):
@@ -182,17 +185,5 @@ def _by_anchor(detectors: Iterable[Detector]) -> dict[str, list[Detector]]:
 
 
 def _valid_utf8(data: bytes) -> bytes:
-    """`data`, or a copy of the same length without what is not UTF-8: hyperscan must not see that."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "countersign-blank").encode()
-    return data
-
-
-def _blank(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return "?" * (error.end - error.start), error.end
-
-
-codecs.register_error("countersign-blank", _blank)
+    """`data`, its lone surrogates replaced by as many bytes of U+FFFD: hyperscan must not see them."""
+    return data if data.isascii() else _LONE_SURROGATE.sub("\ufffd".encode(), data)
