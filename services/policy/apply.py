@@ -1,7 +1,7 @@
 """Put a policy in force: into the `policy` bucket by compare-and-set, after checking it. Needs the `admin` role."""
 
 from nats.aio.client import Client
-from nats.js.errors import KeyDeletedError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from schemas import subjects
@@ -27,7 +27,7 @@ async def apply(client: Client, text: str, applied_by: str, file: str = "policy.
         return current
     document = PolicyDocument(version=version, text=text, applied_at=utc_now(), applied_by=applied_by)
     try:
-        await bucket.update(subjects.POLICY_KEY, document.model_dump_json().encode(), revision)
+        await _write(bucket, document.model_dump_json().encode(), revision)
     except KeyWrongLastSequenceError:
         raise PolicyConflict("another policy was applied at the same moment; look at it and apply again") from None
     return document
@@ -39,12 +39,17 @@ async def in_force(client: Client) -> PolicyDocument | None:
     return (await _current(bucket))[0]
 
 
+async def _write(bucket: KeyValue, value: bytes, revision: int) -> None:
+    if revision:
+        await bucket.update(subjects.POLICY_KEY, value, revision)
+    else:
+        await bucket.create(subjects.POLICY_KEY, value)
+
+
 async def _current(bucket: KeyValue) -> tuple[PolicyDocument | None, int]:
-    """What the bucket holds, and the revision that a new one has to follow."""
+    """What the bucket holds, and the revision that a new one has to follow; 0 when there is none, or it was deleted."""
     try:
         entry = await bucket.get(subjects.POLICY_KEY)
-    except KeyDeletedError as error:
-        return None, error.entry.revision or 0
     except KeyNotFoundError:
         return None, 0
     try:
