@@ -13,8 +13,10 @@ from schemas import subjects
 from schemas.base import utc_now
 from services.approver import on_query, on_requested, on_withdrawn
 from services.approver.announcer import Announcer
+from services.approver.channels import Channel
 from services.approver.desk import Desk
 from services.approver.metrics import Metrics
+from services.approver.slack.channel import SlackChannel
 from services.approver.store import Approvals
 from services.approver.sweeper import Sweeper
 from services.approver.watching import Watching
@@ -63,10 +65,16 @@ async def start(context: Context) -> Approver:
     on_requested.subscribe(broker, desk.approvals)
     on_withdrawn.subscribe(broker, desk)
     on_query.subscribe(broker, on_query.Api(desk, watching, verifier))
+    desk.channels += _channels(context, desk)
+    for channel in desk.channels:
+        channel.subscribe(broker)
+        channel.serve(app)
     await _background(context, desk, watching, verifier)
     await broker.start()
     _checks(context, client, desk, watching)
     runner, context.listening["approver"] = await admin.serve(app, context.settings.listen.approver)
+    for channel in desk.channels:
+        await channel.start()
     return Approver(context, client, broker, desk, verifier, runner)
 
 
@@ -76,6 +84,12 @@ def _verifier(context: Context) -> TokenVerifier:
         return TokenVerifier(identity.issuers, LocalKeys(context.data.keys) if identity.accepts_local else None)
     except (ValueError, OSError) as error:
         raise SettingsError(f"countersign.yaml: {error}") from None
+
+
+def _channels(context: Context, desk: Desk) -> list[Channel]:
+    """Those that the settings name; without any, the API decides."""
+    slack = context.settings.approvals.slack
+    return [] if slack is None else [SlackChannel(context.settings, slack, desk, context.tasks)]
 
 
 async def _desk(context: Context, client: Client) -> Desk:
@@ -108,8 +122,9 @@ def _checks(context: Context, client: Client, desk: Desk, watching: Watching) ->
         "bus": lambda: client.is_connected or "not connected",
         "approvals": lambda: watching.current or "not read yet",
     }
-    # A channel that is away does not make a copy unready: people still decide by the others, and it would come back.
-    context.health.checks |= {channel.name: channel.check for channel in desk.channels}
+    # A channel that is away does not make a copy unready: people still decide by the others. It is a metric.
+    for channel in desk.channels:
+        desk.metrics.watch_channel(channel.name, channel.check)
 
 
 if __name__ == "__main__":

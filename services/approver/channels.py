@@ -6,6 +6,7 @@ one channel's outage delays neither the others nor the command line. Its clicks 
 
 from typing import Protocol
 
+from aiohttp import web
 from faststream.nats import NatsBroker
 
 from services.approver.record import Held
@@ -19,6 +20,9 @@ class Channel(Protocol):
     def subscribe(self, broker: NatsBroker) -> None:
         """Register its consumers, before the broker starts."""
 
+    def serve(self, app: web.Application) -> None:
+        """Add what it serves to the approver's listener, before it listens."""
+
     async def start(self) -> None:
         """Begin to hear people. Returns at once, even while the channel is away."""
 
@@ -26,7 +30,7 @@ class Channel(Protocol):
         """Stop hearing people."""
 
     def check(self) -> bool | str:
-        """Whether people can be asked and heard, for readiness."""
+        """Whether people's answers can arrive, or what is in the way."""
 
     async def refresh(self, record: Held) -> None:
         """Show progress: somebody approved and others are still needed. Best effort."""

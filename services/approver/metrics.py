@@ -33,6 +33,9 @@ class Metrics:
             ("channel", "error"),
             registry=registry,
         )
+        self.channel_up = Gauge(
+            "countersign_approval_channel_up", "1 while people's answers can arrive", ("channel",), registry=registry
+        )
         self.posts = Counter(
             "countersign_approval_messages_total", "Messages posted and updated", ("channel", "what"), registry=registry
         )
@@ -47,3 +50,7 @@ class Metrics:
         self.pending.set_function(lambda: sum(entry.open for entry in watching.entries()))
         self.unannounced.set_function(lambda: sum(not entry.open for entry in watching.entries()))
         self.oldest.set_function(oldest)
+
+    def watch_channel(self, name: str, check: Callable[[], bool | str]) -> None:
+        """Have a channel's state read when it is asked for."""
+        self.channel_up.labels(name).set_function(lambda: check() is True)

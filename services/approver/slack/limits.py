@@ -1,0 +1,21 @@
+"""Slack's limits that we keep (docs.slack.dev: Block Kit reference, rate limits, handling user interaction)."""
+
+#: Characters of a section's or context element's text; of one field; of a header; of a button.
+SECTION, FIELD, HEADER, BUTTON = 3000, 2000, 150, 75
+#: Characters of a confirmation's text.
+CONFIRM = 300
+#: Blocks in a message.
+BLOCKS = 50
+#: Characters of all text in a message's blocks together (`msg_blocks_too_long`; named in slackapi/bolt-js#2509).
+MESSAGE = 12_000
+#: Characters of `text`, the notification, in chat.update.
+TEXT = 4000
+#: Characters of a reason typed into the modal: the contract's limit (schemas/approvals.py).
+REASON = 2000
+
+#: Seconds within which an interaction must be acked.
+ACK = 3.0
+#: What we take of those for our own work; the rest is the way back.
+WORK = 2.5
+#: Seconds between messages to one channel in the long run, and how many may go out at once after a quiet spell.
+PACE, BURST = 1.0, 3

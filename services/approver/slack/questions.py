@@ -1,0 +1,177 @@
+"""Events of the bus to messages in Slack, each posted once and brought up to date when it is settled.
+
+    message in the entry      on requested                                  on resolved
+    none                      write the intent, then post                   nothing to do
+    intent (no `ts`)          look for it; adopt it, or post it now          wait: the other consumer is at it
+    posted                    done                                          update it
+
+The intent is written before Slack is asked, and `ts` after it answered, both by compare-and-set. So a crash between
+post and store leaves an intent, and whoever gets the event again first looks whether the message is there. What is
+left: a copy cut off from the bus for ACK_WAIT, yet not from Slack, may post while another finds nothing and posts.
+JetStream is the outbox: what Slack refuses comes again until the question is settled, so a hold never opens by it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from faststream.middlewares import AckPolicy
+from faststream.nats import NatsBroker
+
+from schemas import subjects
+from schemas.approvals import MessageRef
+from schemas.events import ApprovalRequested, ApprovalResolved
+from services.approver.delivery import AUDIT, INBOX, PULL, Here, consumer
+from services.approver.pending import Refusal
+from services.approver.record import Held
+from services.approver.slack.board import Board
+from services.approver.slack.web import RateLimited, Rejected, SlackTrouble
+from services.approver.store import Approvals, StoreUnavailable
+from services.runtime.nats.broker import of
+from services.runtime.tasks import TaskGroup
+
+log = structlog.get_logger(__name__)
+
+REQUESTED, RESOLVED = "approver-slack-requested", "approver-slack-resolved"
+#: Questions that wait for their turn in Slack in all copies together; the others wait in the stream.
+MAX_WAITING = 512
+#: Seconds between attempts when Slack says no for a reason that an operator has to mend.
+MEND = 30.0
+#: After this long a settled question's message is left as it is: its buttons answer that it is over.
+MAX_UPDATE_AGE = timedelta(hours=12)
+#: What Slack says about a message that is not there any more.
+_GONE = frozenset({"message_not_found", "channel_not_found", "cant_update_message", "edit_window_closed"})
+
+
+class NotYet(Exception):
+    """Another consumer has not got as far."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Keeps Slack in step with the bucket."""
+
+    approvals: Approvals
+    board: Board
+    #: The channel for rules that name none.
+    default: str
+    clock: Callable[[], datetime]
+
+    async def ask(self, request: ApprovalRequested) -> None:
+        """Have the question in Slack, once. Raises SlackTrouble, StoreUnavailable."""
+        record = await self.approvals.create(request)
+        if record.posted:
+            return
+        if record.posting and await self._adopt(record):
+            return
+        if not record.open:
+            await self._note(record.approval_id, None)  # settled before anybody saw it
+            return
+        await self._post(record)
+
+    async def show(self, approval_id: str) -> None:
+        """Bring the message up to date. Raises SlackTrouble, StoreUnavailable, NotYet."""
+        record = await self.approvals.load(approval_id)
+        if record is None or record.message is None:
+            return
+        if record.posted is None:
+            raise NotYet
+        try:
+            await self.board.update(record, record.posted)
+        except Rejected as rejected:
+            if rejected.code not in _GONE:
+                raise
+            log.warning("the message is gone", approval_id=approval_id, error=rejected.code)
+
+    async def _adopt(self, record: Held) -> bool:
+        """Whether a message that an earlier attempt posted was found, and is now in the entry."""
+        assert record.message
+        found = await self.board.find(record.approval_id, record.message.channel, record.request.at)
+        if found is None:
+            return False
+        await self._posted(record, found)
+        return True
+
+    async def _post(self, record: Held) -> None:
+        channel = record.request.terms.slack or self.default
+        if not record.posting:
+            await self._note(record.approval_id, MessageRef(channel=channel, ts=""))
+        try:
+            at = await self.board.post(record, channel)
+        except SlackTrouble as trouble:
+            if not trouble.carried_out:
+                await self._note(record.approval_id, None)
+            raise
+        await self._posted(record, at)
+
+    async def _posted(self, shown: Held, at: MessageRef) -> None:
+        """Remember where it is; if it was decided on in the meantime, show that."""
+        record = await self._note(shown.approval_id, at)
+        log.info("question posted", approval_id=shown.approval_id, channel=at.channel, ts=at.ts)
+        if isinstance(record, Held) and record.state is not shown.state:
+            await self.board.update(record, at)
+
+    async def _note(self, approval_id: str, message: MessageRef | None) -> Held | Refusal:
+        def noted(record: Held) -> Held:
+            return record if record.message == message else record.model_copy(update={"message": message})
+
+        return await self.approvals.step(approval_id, noted)
+
+
+def subscribe(broker: NatsBroker, questions: Questions, tasks: TaskGroup) -> None:
+    """Register both subscribers."""
+    here = Here(broker)
+
+    @broker.subscriber(
+        subjects.APPROVALS_REQUESTED,
+        stream=AUDIT,
+        durable=REQUESTED,
+        pull_sub=PULL,
+        inbox_prefix=INBOX,
+        config=consumer(MAX_WAITING),
+        max_workers=MAX_WAITING,
+        decoder=of(ApprovalRequested),
+        ack_policy=AckPolicy.REJECT_ON_ERROR,
+        no_reply=True,
+        title=REQUESTED,
+        description="Posts each question to Slack.",
+    )
+    async def on_requested(event: ApprovalRequested) -> None:
+        try:
+            async with here.keeping(tasks):
+                await questions.ask(event)
+        except (SlackTrouble, StoreUnavailable) as error:
+            log.warning("question not posted yet", approval_id=event.approval_id, error=str(error))
+            raise here.later(_patience(error)) from None
+
+    @broker.subscriber(
+        subjects.APPROVALS_RESOLVED,
+        stream=AUDIT,
+        durable=RESOLVED,
+        pull_sub=PULL,
+        inbox_prefix=INBOX,
+        config=consumer(MAX_WAITING),
+        max_workers=MAX_WAITING,
+        decoder=of(ApprovalResolved),
+        ack_policy=AckPolicy.REJECT_ON_ERROR,
+        no_reply=True,
+        title=RESOLVED,
+        description="Shows in Slack how each question was settled; the buttons go.",
+    )
+    async def on_resolved(event: ApprovalResolved) -> None:
+        try:
+            async with here.keeping(tasks):
+                await questions.show(event.approval_id)
+        except (SlackTrouble, StoreUnavailable, NotYet) as error:
+            if questions.clock() > event.at + MAX_UPDATE_AGE:
+                log.error("message left as it is", approval_id=event.approval_id, error=str(error))
+                return
+            raise here.later(_patience(error)) from None
+
+
+def _patience(error: Exception) -> float:
+    """Seconds to wait at least."""
+    if isinstance(error, RateLimited):
+        return error.retry_after
+    return MEND if isinstance(error, Rejected) else 0
