@@ -12,28 +12,46 @@ from services.ingress.masking.text import StreamMasker
 
 
 class Channel:
-    """Masks the fragments of one text; those of a tool call's arguments as the JSON document they make up."""
+    """Masks the fragments of one text. What its first character opens as JSON is masked as the document it becomes:
+    a tool call's arguments, or an answer in a JSON schema."""
 
     def __init__(self, key: Key, scanner: Scanner, replacer: Replacer) -> None:
-        self._document = json_masker(scanner, replacer) if is_document(key[-1]) else None
-        self._text = StreamMasker(scanner, replacer)
+        self._scanner = scanner
+        self._replacer = replacer
+        self._opens = "{[" if is_document(key[-1]) else "{"
+        self._masker: StreamMasker | FlowMasker | None = None
 
     @property
     def counts(self) -> dict[str, int]:
-        return self._document.counts if self._document else self._text.counts
+        return self._masker.counts if self._masker else {}
 
     @property
     def held(self) -> int:
         """How much is held back, in bytes."""
-        return self._document.held if self._document else self._text.held
+        return self._masker.held if self._masker else 0
 
     def feed(self, text: str) -> str:
         """What may pass once `text` has come. Raises MaskingError."""
-        return decode(self._document.feed(encode(text))) if self._document else self._text.feed(text)
+        if self._masker is None:
+            start = text.lstrip()
+            if not start:
+                return text  # white space is no part of a value
+            self._masker = self._chosen(start[0])
+        if isinstance(self._masker, StreamMasker):
+            return self._masker.feed(text)
+        return decode(self._masker.feed(encode(text)))
 
     def close(self) -> str:
         """The rest. Raises MaskingError."""
-        return decode(self._document.close()) if self._document else self._text.close()
+        if self._masker is None:
+            return ""
+        rest = self._masker.close()
+        return rest if isinstance(rest, str) else decode(rest)
+
+    def _chosen(self, first: str) -> StreamMasker | FlowMasker:
+        if first in self._opens:
+            return json_masker(self._scanner, self._replacer)
+        return StreamMasker(self._scanner, self._replacer)
 
 
 def json_masker(scanner: Scanner, replacer: Replacer) -> FlowMasker:

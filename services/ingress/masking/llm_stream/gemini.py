@@ -43,5 +43,5 @@ def _read_candidate(candidate: Json, position: int, reading: Reading) -> None:
 def _carry(event: Json, fragment: Fragment, text: str) -> Json:
     index, name = fragment.key
     part: dict[str, Any] = {"text": text, **({"thought": True} if name == "thought" else {})}
-    kept = {name: event[name] for name in ("modelVersion", "responseId") if name in event}
-    return {"candidates": [{"content": {"parts": [part], "role": "model"}, "index": index}], **kept}
+    candidates = [{"content": {"parts": [part], "role": "model"}, "index": index}]
+    return {**{name: event[name] for name in ("modelVersion", "responseId") if name in event}, "candidates": candidates}

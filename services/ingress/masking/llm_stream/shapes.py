@@ -14,7 +14,19 @@ Json = dict[str, Any]
 
 #: Members that hold text for people, and those that hold JSON as text (a tool call's arguments).
 TEXTS = frozenset(
-    "content text refusal reasoning reasoning_content thinking transcript summary output_text code value".split()
+    {
+        "content",
+        "text",
+        "refusal",
+        "reasoning",
+        "reasoning_content",
+        "thinking",
+        "transcript",
+        "summary",
+        "output_text",
+        "code",
+        "value",
+    }
 )
 DOCUMENTS = frozenset({"arguments", "partial_json", "input"})
 #: How deep below an event its texts are looked for.
