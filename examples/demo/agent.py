@@ -45,8 +45,9 @@ def assistant(gateway: str, token: str, tell: Tell) -> tuple[AssistantAgent, Ope
     def _shown(reply: httpx.Response) -> str:
         body = reply.json()
         method = reply.request.method
-        tell("agent", f"{method} {reply.request.url.path.removeprefix('/shop')} -> {reply.status_code}: {reply.text}")
-        return str(body.get("detail") or body)
+        said = str(body.get("detail") or body)
+        tell("agent", f"{method} {reply.request.url.path.removeprefix('/shop')} -> {reply.status_code}: {said}")
+        return said
 
     client = model(gateway, token)
     tools: list[BaseTool[Any, Any] | Callable[..., Any] | Callable[..., Awaitable[Any]]]

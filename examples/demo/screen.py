@@ -4,6 +4,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+#: Columns of text beside the speaker's name.
+WIDTH = 110
 _STYLES = {"bold": "1", "dim": "2", "green": "32", "red": "31", "yellow": "33", "cyan": "36"}
 
 
@@ -31,10 +33,17 @@ def say(text: str) -> None:
         print(f"   {line}")
 
 
-def event(who: str, text: str, style: str = "cyan") -> None:
-    """Somebody does something; long text is cut."""
+def event(who: str, text: str, style: str = "cyan", *, whole: bool = False) -> None:
+    """Somebody does something; long text is cut unless it is to be read whole."""
     shown = " ".join(text.split())
-    print(f"   {_styled(f'{who:>10}', style)}  {shown if len(shown) <= 140 else shown[:139] + '…'}", flush=True)
+    lines = textwrap.wrap(shown, WIDTH) if whole else [textwrap.shorten(shown, WIDTH, placeholder=" …")]
+    for number, line in enumerate(lines or [""]):
+        print(f"   {_styled((who if number == 0 else '').rjust(10), style)}  {line}", flush=True)
+
+
+def code(text: str) -> None:
+    """Show as it is."""
+    print("\n".join(f"   {_styled(line, 'dim')}" for line in text.splitlines()))
 
 
 def expect(what: str, got: object, wanted: object) -> None:

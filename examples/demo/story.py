@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ async def _work(stage: Stage, token: str) -> None:
         clicking.cancel()
         await client.close()
     answer = str(getattr(result.messages[-1], "content", ""))
-    screen.event("agent", answer, "yellow")
+    screen.event("agent", answer, "yellow", whole=True)
     screen.expect("the order was read", "delivered" in answer, True)
     screen.expect("the deletion was refused in the rule's own words", "open a privacy ticket" in answer, True)
     screen.expect("the refund was paid once a person had approved it", "'state': 'paid'" in answer, True)
@@ -91,14 +92,24 @@ def _approve_button(blocks: Sequence[dict[str, Any]]) -> str:
 
 
 def _lines(blocks: Sequence[dict[str, Any]]) -> list[str]:
-    """The message's text as a reader sees it, a line each, without the buttons."""
-    texts = [text["text"] for block in blocks for text in (block.get("text"), *block.get("fields", [])) if text]
-    return [line for text in texts for line in text.splitlines() if line.strip("` ")][:12]
+    """The message as a reader sees it, a line for each field, without the buttons."""
+    lines: list[str] = []
+    for block in blocks:
+        lines += [_flat(field["text"]) for field in block.get("fields", [])]
+        if "text" in block:
+            lines += [_flat(line) for line in block["text"]["text"].splitlines()]
+    return [line for line in lines if line and not line.endswith(": –")]
+
+
+def _flat(text: str) -> str:
+    """Slack's markup, read aloud: `*Who*` over its value becomes `Who: value`."""
+    plain = re.sub(r"<!date\^[^|]*\|([^>]*)>", r"\1", text)
+    return plain.replace("*\n", ": ").replace("*", "").replace("`", "").strip()
 
 
 async def _audit(stage: Stage) -> None:
     screen.chapter(3, "The record: ClickHouse SQL, and who approved what")
-    screen.say(" ".join(QUERY.split()))
+    screen.code(QUERY)
     rows = await _rows(stage)
     screen.table(list(rows[0]), [list(row.values()) for row in rows])
     approver = EXPECTED[5][2] if stage.slack else rows[5]["approved_by"]
