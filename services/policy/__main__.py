@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
-from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from schemas.base import utc_now
+from services.policy.listen import Stop, listen, listen_traced
 from services.policy.metrics import Metrics
-from services.policy.on_attempt import Judge, declare
+from services.policy.on_attempt import Judge
 from services.policy.store import Store
 from services.runtime import admin
 from services.runtime.nats.broker import make_broker
@@ -24,7 +24,7 @@ SWEEP_EVERY = 30.0
 class Running:
     """The parts of a started service."""
 
-    broker: NatsBroker
+    stop_listening: Stop
     client: Client
     judge: Judge
     runner: web.AppRunner
@@ -32,7 +32,7 @@ class Running:
 
     async def stop(self) -> None:
         """Hear no more attempts, answer those under way, close."""
-        await self.broker.stop()
+        await self.stop_listening()
         await self.judge.asking.drain(self.drain)
         await self.client.drain()
         await self.runner.cleanup()
@@ -52,13 +52,13 @@ async def start(context: Context) -> Running:
     store = Store(client, metrics)
     await store.start(context.tasks)
     judge = Judge(store, client, metrics, ack_within=context.settings.limits.verdict_timeout)
-    broker = make_broker(bus, context.registry, context.tracer_provider)
-    declare(broker, judge)
-    await broker.start()
-    await broker.connection.flush()  # now the bus knows the subscription: whoever reads "ready" is answered
+    if context.tracer_provider:
+        stop = await listen_traced(make_broker(bus, context.registry, context.tracer_provider), judge)
+    else:
+        stop = await listen(client, judge)
     context.tasks.start(_sweep(store), "expire grants")
     context.health.checks |= {
-        "bus": lambda: (client.is_connected and broker.connection.is_connected) or "not connected",
+        "bus": lambda: client.is_connected or "not connected",
         "policy": store.policy_check,
         "watch": store.watch_check,
     }
@@ -66,7 +66,7 @@ async def start(context: Context) -> Running:
         admin.application(context.health, context.registry), context.settings.listen.policy
     )
     context.listening["policy"] = listening
-    return Running(broker, client, judge, runner, context.settings.limits.drain)
+    return Running(stop, client, judge, runner, context.settings.limits.drain)
 
 
 async def _sweep(store: Store) -> None:

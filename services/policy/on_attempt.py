@@ -1,16 +1,13 @@
-"""The subscriber: an attempt in, a verdict out, as fast as the bus.
+"""The handler: an attempt in, a verdict out, as fast as the bus. Counterpart: `listen.py` subscribes it.
 
 The verdict is a plain publish; ingress waits for it and JetStream records it. A hold is only said once the question to
 people is stored (JetStream's ack): else there is no verdict, and ingress refuses for lack of one (G1).
 """
 
 import time
-from typing import Any
 
 import nats.errors
 import structlog
-from faststream.message import StreamMessage
-from faststream.nats import NatsBroker
 from nats.aio.client import Client
 from nats.js.api import Header
 from nats.js.errors import Error as JetStreamError
@@ -23,7 +20,6 @@ from schemas.verdicts import Decision, Verdict
 from services.policy.evaluate import judge
 from services.policy.metrics import Metrics
 from services.policy.store import Store
-from services.runtime.nats.broker import of
 from services.runtime.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
@@ -31,7 +27,6 @@ log = structlog.get_logger(__name__)
 #: Questions that may wait for JetStream's ack at once; more get no verdict, and their callers a 503.
 MAX_ASKING = 1000
 
-_decode = of(OperationAttempted)
 _UNDELIVERED = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
 
 
@@ -59,10 +54,10 @@ class Judge:
         else:
             await self._answer(attempt, judgement.verdict)
 
-    async def decode(self, message: StreamMessage[Any]) -> OperationAttempted | None:
+    def decode(self, body: bytes) -> OperationAttempted | None:
         """The attempt, or None for what is none: the error is not logged, for it would quote the content (G4)."""
         try:
-            return await _decode(message)
+            return OperationAttempted.model_validate_json(body)
         except ValidationError as error:
             self._metrics.malformed.inc()
             log.error("malformed attempt", errors=error.error_count())
@@ -106,7 +101,10 @@ class Judge:
             log.warning("the bus is away: no verdict", operation_id=attempt.operation_id)
             return
         subject = subjects.verdict(attempt.ingress, attempt.operation_id)
-        await self._client.publish(subject, event.model_dump_json().encode())
+        try:
+            await self._client.publish(subject, event.model_dump_json().encode())
+        except _UNDELIVERED as error:
+            log.warning("no verdict", operation_id=attempt.operation_id, error=repr(error))
 
 
 def _question(attempt: OperationAttempted, held: Verdict) -> ApprovalRequested:
@@ -127,27 +125,3 @@ def _question(attempt: OperationAttempted, held: Verdict) -> ApprovalRequested:
         policy_version=held.policy_version,
         obligations=held.obligations,
     )
-
-
-def declare(broker: NatsBroker, judge: Judge | None = None) -> None:
-    """Put the subscriber, and for docs/asyncapi.yaml what it publishes, on a broker.
-
-    Core NATS, no ack: an attempt nobody answers in time is refused by ingress and never judged late. `no_reply`, for
-    the reply subject of an attempt is its publisher's JetStream ack.
-    """
-    subscriber = broker.subscriber(
-        subjects.ATTEMPTS,
-        queue=subjects.POLICY_QUEUE,
-        no_reply=True,
-        decoder=judge.decode if judge else _decode,
-        title="OperationAttempted:Policy",
-        description="Judge an attempt; one policy copy of the queue group does.",
-    )
-
-    async def on_attempt(attempt: OperationAttempted) -> None:
-        assert judge, "a broker that only describes itself hears nothing"
-        await judge.on_attempt(attempt)
-
-    subscriber(on_attempt)
-    broker.publisher(subjects.VERDICTS, schema=VerdictReached, title="VerdictReached:Policy")
-    broker.publisher(subjects.APPROVALS_REQUESTED, schema=ApprovalRequested, title="ApprovalRequested")

@@ -30,7 +30,7 @@ class Store:
     """What the judge judges with."""
 
     def __init__(self, client: Client, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self.metrics = metrics
         self._policy: Policy | None = None
         self._grants = Grants()
         self._policy_watch = Watch(
@@ -68,7 +68,7 @@ class Store:
     def expire(self, now: datetime) -> None:
         """Forget grants that have run out; they no longer count in any case."""
         self._grants.expire(now)
-        self._metrics.grants.set(len(self._grants))
+        self.metrics.grants.set(len(self._grants))
 
     def policy_check(self) -> bool | str:
         """Health: a policy is loaded."""
@@ -116,7 +116,7 @@ class Store:
         return policy
 
     def _refuse(self, event: str, **words: object) -> None:
-        self._metrics.refused.inc()
+        self.metrics.refused.inc()
         log.error(event, in_force=self._policy.version if self._policy else None, **words)
 
     def _use(self, policy: Policy | None) -> None:
@@ -125,7 +125,7 @@ class Store:
         elif self._policy is None or policy.version != self._policy.version:
             log.info("policy in force", version=policy.version, rules=len(policy.rules))
         self._policy = policy
-        self._metrics.in_force(policy.version if policy else None, len(policy.rules) if policy else 0)
+        self.metrics.in_force(policy.version if policy else None, len(policy.rules) if policy else 0)
 
     def _grants_replaced(self, entries: list[Entry]) -> None:
         self._grants = Grants()
@@ -136,7 +136,7 @@ class Store:
         self._grants.remove(entry.key)
         if entry.value is not None:
             self._add_grant(entry.key, entry.value)
-        self._metrics.grants.set(len(self._grants))
+        self.metrics.grants.set(len(self._grants))
 
     def _add_grant(self, key: str, value: bytes) -> None:
         try:
@@ -144,8 +144,8 @@ class Store:
         except ValidationError:
             grant = None
         if grant is None or grant.grant_id != key:
-            self._metrics.refused.inc()
+            self.metrics.refused.inc()
             log.error("a grant was refused: it is malformed", grant=key)
         elif not self._grants.add(grant):
-            self._metrics.refused.inc()
+            self.metrics.refused.inc()
             log.error("a grant was refused: there are too many", grant=key)
