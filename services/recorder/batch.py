@@ -39,15 +39,16 @@ class InOrder:
     def __init__(self, stored: int) -> None:
         """The consumer starts behind sequence `stored`."""
         self._seen = stored
-        self._delivery = 0
+        #: The consumer's number of the last delivery that came.
+        self.delivery = 0
 
     def take(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """The new ones among them. Raises OutOfOrder."""
         fresh = []
         for delivery in deliveries:
-            if delivery.delivery != self._delivery + 1:
-                raise OutOfOrder(f"delivery {delivery.delivery} came after {self._delivery}")
-            self._delivery = delivery.delivery
+            if delivery.delivery != self.delivery + 1:
+                raise OutOfOrder(f"delivery {delivery.delivery} came after {self.delivery}")
+            self.delivery = delivery.delivery
             if delivery.seq > self._seen:
                 self._seen = delivery.seq
                 fresh.append(delivery)

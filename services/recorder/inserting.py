@@ -140,7 +140,7 @@ class Inserter:
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(StoreUnavailable),
-                wait=wait_exponential_jitter(initial=_FIRST_WAIT, max=_LONGEST_WAIT, jitter=_FIRST_WAIT),
+                wait=wait_exponential_jitter(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT, jitter=_FIRST_WAIT),
                 stop=lambda _: self._ended.is_set(),
                 sleep=self._sleep,
                 before_sleep=lambda state: self._report(state, table),

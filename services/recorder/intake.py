@@ -6,16 +6,18 @@ several copies have pulled from hands out pieces in any order.
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from faststream import AckPolicy
 from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy as JetStreamAckPolicy
 from nats.js.api import ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from services.recorder.batch import MAX_BATCH_BYTES, Delivery, next_batch_size
 from services.runtime.nats.permissions import inbox
@@ -28,6 +30,8 @@ _PENDING_BYTES: Final = 2 * MAX_BATCH_BYTES
 #: Messages delivered and not acked. A claim left by another writer is gathered whole before it is acked, and it may
 #: have been made with the largest `audit.batch_rows` there is.
 _MAX_ACK_PENDING: Final = 200_000
+#: Seconds; what is left of a batch's age is not worth a request below this (nats-py would send a negative expiry).
+_SHORTEST_FETCH: Final = 0.005
 
 
 class Source(NamedTuple):
@@ -47,6 +51,7 @@ class Intake:
     def __init__(self, broker: NatsBroker, source: Source, handler: Handler, *, rows: int, age: float) -> None:
         """`rows` and `age` (seconds) bound a batch."""
         self.source = source
+        self.age = age
         self._rows = rows
         self._handler = handler
         self._pull: PullSub[Any] = PullSub(batch_size=rows, timeout=age, batch=True)
@@ -73,6 +78,8 @@ class Intake:
             await jetstream.delete_consumer(self.source.stream, self.source.durable)
         await jetstream.add_consumer(self.source.stream, self._consumer(stored))
         await self._subscriber.start()
+        # The subscriber's task has not run yet: it finds ours.
+        self._subscriber.subscription = cast("Any", _Patient(self._subscriber.subscription))
 
     async def stop(self) -> None:
         """Take no more batches; waits for the one at hand, up to the broker's graceful timeout."""
@@ -97,6 +104,32 @@ class Intake:
         deliveries = [delivery(message) for message in messages]
         self._pull.batch_size = next_batch_size(deliveries, self._rows)
         await self._handler(deliveries, messages[-1])
+
+
+class _Patient:
+    """A pull subscription whose `fetch` says that time is up in the one way FastStream 0.7 understands.
+
+    nats-py raises asyncio's TimeoutError when the time ran out between its two requests; FastStream takes only its
+    subclass for the end of a batch, and drops the messages gathered so far on anything else.
+    """
+
+    def __init__(self, subscription: Any) -> None:
+        self._subscription = subscription
+
+    async def fetch(self, batch: int, timeout: float) -> list[Msg]:
+        """Up to `batch` messages within `timeout` seconds. Raises nats.errors.TimeoutError."""
+        if timeout < _SHORTEST_FETCH:
+            raise NatsTimeoutError
+        try:
+            messages: list[Msg] = await self._subscription.fetch(batch, timeout=timeout)
+        except (TimeoutError, APIError) as error:
+            raise NatsTimeoutError from error
+        return messages
+
+    async def unsubscribe(self) -> None:
+        """End it; a connection that is closed already has done so."""
+        with suppress(ConnectionClosedError):
+            await self._subscription.unsubscribe()
 
 
 async def _messages(message: StreamMessage[list[Msg]]) -> list[Msg]:

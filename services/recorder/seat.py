@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 from nats.errors import Error as NatsError
-from nats.js.errors import KeyDeletedError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from services.recorder.position import Position, Watch, decode, encode
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 LEASE: Final = 6.0
 #: Seconds between attempts while NATS does not answer.
 _RETRY: Final = 0.25
+#: Revision of an entry that does not exist, or was deleted; real ones count from 1.
+_ABSENT: Final = 0
 
 
 class Deposed(Exception):
@@ -121,11 +123,8 @@ class Seat:
         """Revision and position; None when there is no entry, or none that can be read (then it counts as lost)."""
         try:
             entry = await self._bucket.get(self._key)
-        except KeyDeletedError as deleted:
-            self._revision = deleted.entry.revision or 0
-            return None
         except KeyNotFoundError:
-            self._revision = 0
+            self._revision = _ABSENT
             return None
         revision = entry.revision or 0
         try:
@@ -137,7 +136,10 @@ class Seat:
     async def _write(self, wanted: Position) -> Position:
         """Compare and set. Raises Deposed, or NatsError when the answer is not known: then the same may be repeated."""
         try:
-            self._revision = await self._bucket.update(self._key, encode(wanted), last=self._revision)
+            if self._revision == _ABSENT:
+                self._revision = await self._bucket.create(self._key, encode(wanted))
+            else:
+                self._revision = await self._bucket.update(self._key, encode(wanted), last=self._revision)
         except KeyWrongLastSequenceError:
             found = await self._read()
             if found is None or found[1] != wanted:

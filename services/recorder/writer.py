@@ -38,8 +38,9 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two attempts to begin while NATS or ClickHouse is away.
 _RETRY: Final = 1.0
-#: Seconds between two looks at whether our consumer still exists.
+#: Seconds between two looks at our consumer, or this many times a batch's age: what is sent must have come by then.
 _CHECK: Final = 2.0
+_CHECK_AGES: Final = 3
 
 
 class StreamWriter:
@@ -76,6 +77,9 @@ class StreamWriter:
         self._inserter = Inserter(store, metrics, self._ended)
         self._order = InOrder(0)
         self._held: list[Delivery] = []
+        self._handling = False
+        #: Deliveries that had been sent at the last check, and had not come.
+        self._overdue = 0
         metrics.writer.labels(source.stream).set(0)
 
     @property
@@ -110,6 +114,7 @@ class StreamWriter:
         """One fetched batch; the intake's handler. Whatever goes wrong ends the turn."""
         if self._ended.is_set():
             return
+        self._handling = True
         try:
             if await self._store_all(self._order.take(deliveries)):
                 await last.ack()
@@ -117,6 +122,8 @@ class StreamWriter:
             return
         except Exception as error:
             self._end(error)
+        finally:
+            self._handling = False
 
     async def _write_until_deposed(self) -> None:
         while not self._stopping:
@@ -141,7 +148,7 @@ class StreamWriter:
             await self.intake.start(self._jetstream, self.seat.position.stored)
             self._consuming = True
             try:
-                while not await self._pause(_CHECK):
+                while not await self._pause(max(_CHECK, _CHECK_AGES * self.intake.age)):
                     await self._check_consumer()
             finally:
                 self._consuming = False
@@ -167,7 +174,7 @@ class StreamWriter:
                 log.error("going on carefully", stream=self.source.stream, reason=place.why)
             await self.seat.move(lambda now: now.resume(place.epoch, place.stored, place.careful_until))
         self._order = InOrder(self.seat.position.stored)
-        self._held = []
+        self._held, self._overdue = [], 0
 
     async def _recorded(self) -> Recorded:
         found = [await self._newest(table) for table in (self._raw, DEAD_LETTERS)]
@@ -184,11 +191,17 @@ class StreamWriter:
         return (int(rows[0]["epoch"]), int(rows[0]["last"])) if rows else (0, 0)
 
     async def _check_consumer(self) -> None:
-        """A NATS that lost its data has lost our consumer too. Raises OutOfOrder, NatsError."""
+        """Notice what no batch will tell: a consumer that is gone with NATS's data, deliveries that got lost on the way
+        to us with nothing behind them. Raises OutOfOrder, NatsError."""
+        came = self._order.delivery
         try:
-            await self._jetstream.consumer_info(self.source.stream, self.source.durable)
+            info = await self._jetstream.consumer_info(self.source.stream, self.source.durable)
         except NotFoundError:
             raise OutOfOrder("the consumer is gone") from None
+        sent = (info.delivered.consumer_seq if info.delivered else 0) or 0
+        overdue, self._overdue = self._overdue, sent if sent > came and not self._handling else 0
+        if overdue > came:
+            raise OutOfOrder(f"deliveries up to {overdue} were sent, and {came} came")
 
     async def _store_all(self, deliveries: list[Delivery]) -> bool:
         """Store these and what was held back; False while they are held back. Raises Deposed, GaveUp."""
