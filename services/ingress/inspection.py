@@ -2,24 +2,38 @@
 
 Everything recorded is masked first with every entity there is, each value replaced by its label and keyed hash, so
 that auditors can match without reading (G4). What is passed on is masked as the rule says, or not at all passed (G1).
+How content of each kind is read is in `masking.structure`, and `masking.llm_stream` for what models stream.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from typing import Any, Protocol
+
+import orjson
 
 from schemas.verdicts import MaskObligation
+from services.ingress.classify.llm import texts_by_role
 from services.ingress.content import Content, MediaType
 from services.ingress.errors import Denied, GatewayError, denied
 from services.ingress.masking.entities import ENTITIES
 from services.ingress.masking.errors import MaskingError
-from services.ingress.masking.replace import Replacer
+from services.ingress.masking.llm_stream.reassemble import reassemble
+from services.ingress.masking.replace import Replacer, tokens
 from services.ingress.masking.scanner import Scanner, scanner_for
-from services.ingress.masking.text import BytesStreamMasker, mask_text
+from services.ingress.masking.structure.document import Rules, masker_for
+from services.ingress.masking.structure.flow import mask_document
+from services.ingress.masking.structure.form_lexer import FormLexer
+from services.ingress.masking.structure.multipart import mask_parts
+from services.ingress.masking.structure.restoring import restore_document
+from services.ingress.masking.structure.telling import teller
+from services.ingress.masking.structure.wrapped import UTF8, Masker
+from services.ingress.masking.text import mask_text
 
 #: Recorded in place of content that cannot be read.
 OPAQUE = "[content that is not text]"
+#: Members of a model's reply that spell its text out token by token, so that no detector sees a value in them.
+_TOKEN_BY_TOKEN = ("$..logprobs", "$..logprobsResult")
 
 
 @dataclass(frozen=True)
@@ -40,24 +54,29 @@ class RecordedParameters:
 
 @dataclass(frozen=True)
 class Masked:
-    """Content to pass on, and how many values were replaced by entity."""
+    """Content to pass on without content coding, and how many values were replaced by entity."""
 
     data: bytes
     counts: dict[str, int]
+    #: Placeholder to value: to be stored before the data goes out (services/ingress/vault.py).
+    pairs: dict[str, str] = field(default_factory=dict)
 
 
 class ReplyMasker(Protocol):
-    """Masks a reply's body as it streams by."""
+    """Masks a reply's body as it streams by; what comes out has no content coding."""
 
     @property
     def counts(self) -> dict[str, int]:
         """Replaced so far, by entity."""
 
     def feed(self, data: bytes) -> bytes:
-        """What may pass now."""
+        """What may pass now. Raises GatewayError when nothing more may."""
 
     def close(self) -> bytes:
-        """The rest."""
+        """The rest, once the upstream has ended its reply; not to be called when it broke off."""
+
+    def take_pairs(self) -> dict[str, str]:
+        """Placeholder to value, for those in what passed since the last call: to be stored before that goes out."""
 
 
 class Inspector:
@@ -68,10 +87,15 @@ class Inspector:
         self._everything = scanner_for(frozenset(ENTITIES))
 
     def inspect(self, content: Content) -> Recorded:
-        """A body as it may be recorded. Raises Denied when a detector fails."""
+        """A body as it may be recorded; a model's stream as the answer it makes. Raises Denied if a detector fails."""
         if content.opaque:
             return Recorded(OPAQUE)
-        return self.line(content.text or "")
+        if not content.raw:
+            return Recorded("")
+        try:
+            return self._recorded(content)
+        except MaskingError as error:
+            raise mask_failed(error) from error
 
     def line(self, text: str) -> Recorded:
         """Any text as it may be recorded. Raises Denied when a detector fails."""
@@ -94,42 +118,102 @@ class Inspector:
             recorded[shown_name] = shown
         return RecordedParameters(recorded, findings)
 
-    def mask(self, content: Content, mask: MaskObligation) -> Masked:
-        """A whole body as it may be passed on. Raises Denied when it cannot be masked."""
+    def by_role(self, content: Content) -> dict[str, dict[str, int]]:
+        """What was found in a request to a model, by role and entity. Raises Denied when a detector fails."""
+        found: dict[str, Counter[str]] = {}
+        for role, text in texts_by_role(content.json):
+            findings = self.line(text).findings
+            if findings:
+                found[role] = found.get(role, Counter()) + findings
+        return {role: dict(counts) for role, counts in found.items()}
+
+    def mask(self, content: Content, mask: MaskObligation, known: Mapping[str, str] | None = None) -> Masked:
+        """A whole body as it may be passed on; `known` are the values of its placeholders, for `restore`.
+
+        Raises Denied when it cannot be masked, or placeholders are to be restored and nobody looked them up.
+        """
         if not content.raw:
             return Masked(b"", {})
-        if content.text is None:
-            if mask.binary == "pass":
-                return Masked(content.raw, {})
-            raise denied("the body is not text, so it cannot be masked", (), code="mask_failed")
+        if mask.restore and known is None:
+            raise denied("placeholders cannot be restored: there is no vault", (), code="mask_failed")
+        if content.plain is None and mask.binary != "pass":
+            raise denied("the body's content coding cannot be undone", (), code="mask_failed")
         try:
-            masked, counts = mask_text(content.text, self._scanner(mask.request), self._replacer(mask))
+            return self._masked(content, mask, known or {})
         except MaskingError as error:
             raise mask_failed(error) from error
-        return Masked(masked.encode(content.media.charset), counts)
+
+    def placeholders(self, content: Content) -> frozenset[str]:
+        """The placeholders in a body: what to look up before `mask` when the rule restores."""
+        return tokens(content.text or "")
 
     def target(self, path: str, query: str, mask: MaskObligation) -> tuple[str, str]:
-        """Path and query as they may be passed on; untouched unless the request is masked."""
+        """Path and query as they may be passed on; untouched where nothing is found."""
         if not mask.request:
             return path, query
         scanner, replacer = self._scanner(mask.request), self._replacer(mask)
         try:
-            plain = unquote(path)
-            masked, counts = mask_text(plain, scanner, replacer)
-            path = quote(masked, safe="/:@!$&'()*+,;=-._~") if counts else path
-            pairs = parse_qsl(query, keep_blank_values=True)
-            changed = [(name, mask_text(value, scanner, replacer)[0]) for name, value in pairs]
+            path = _masked_line(path, FormLexer(teller(scanner), plus=False), scanner, replacer)
+            query = _masked_line(query, FormLexer(teller(scanner)), scanner, replacer)
         except MaskingError as error:
             raise mask_failed(error) from error
-        return path, query if changed == pairs else urlencode(changed)
+        return path, query
 
-    def reply(self, media: MediaType, coding: str, mask: MaskObligation) -> ReplyMasker | None:
-        """A masker for a reply of this type, None when nothing is to be masked. Raises GatewayError when it cannot."""
-        if not mask.response:
+    def reply(self, media: MediaType, coding: str, mask: MaskObligation, action: str = "") -> ReplyMasker | None:
+        """A masker for a reply of this type, None when nothing is to be masked. Raises GatewayError when it cannot.
+
+        `action` tells a model's reply, in which the tokens' probabilities are left out.
+        """
+        if not (mask.response or mask.fields):
             return None
-        if coding:
-            raise GatewayError(502, "mask_failed", f"the reply is encoded ({coding}), so it cannot be masked")
-        return BytesStreamMasker(self._scanner(mask.response), self._replacer(mask))
+        rules = Rules(
+            self._scanner(mask.response),
+            self._replacer(mask),
+            fields=mask.fields,
+            hidden=_TOKEN_BY_TOKEN if action.startswith("llm.") and mask.response else (),
+            pass_binary=mask.binary == "pass",
+        )
+        try:
+            return _Reply(masker_for(media.name, rules, media.charset, coding), rules.replacer)
+        except MaskingError as error:
+            raise GatewayError(502, "mask_failed", f"the reply cannot be masked: {error}") from error
+
+    def _recorded(self, content: Content) -> Recorded:
+        data = (content.text or "").encode("utf-8", "surrogatepass")
+        if content.media.is_event_stream and (answer := reassemble(data, complete=content.complete)) is not None:
+            return self._recorded_as("application/json", _written(answer), complete=True)
+        try:
+            return self._recorded_as(content.media.name, data, complete=content.complete)
+        except MaskingError:  # not what its type says: what can be found in it is found in the text
+            return self._recorded_as("text/plain", data, complete=content.complete)
+
+    def _recorded_as(self, media_type: str, data: bytes, *, complete: bool) -> Recorded:
+        rules = Rules(self._everything, Replacer("hash", self._key))
+        counts: Counter[str] = Counter()
+        if media_type.startswith("multipart/") and complete:
+            masked = _masked_parts(data, rules, counts)
+        else:
+            masker = masker_for(media_type, rules)
+            masked = masker.feed(data)
+            if complete:  # else what is still open at the cut may be the first half of a value
+                masked += masker.close()
+            counts.update(masker.counts)
+        return Recorded(masked.decode("utf-8", "replace"), counts)
+
+    def _masked(self, content: Content, mask: MaskObligation, known: Mapping[str, str]) -> Masked:
+        rules = Rules(
+            self._scanner(mask.request), self._replacer(mask), fields=mask.fields, pass_binary=mask.binary == "pass"
+        )
+        data, media = content.plain or content.raw, content.media
+        counts: Counter[str] = Counter()
+        if media.name.startswith("multipart/"):
+            masked = _masked_parts(data, rules, counts)
+        else:
+            masked = _masked_whole(data, media.name, _charset(content), rules, counts)
+        pairs = rules.replacer.take_pairs()
+        if mask.restore:
+            masked = restore_document(masked, media.name, _charset(content), known)
+        return Masked(masked, dict(counts), pairs)
 
     def _scanner(self, names: tuple[str, ...]) -> Scanner:
         return scanner_for(frozenset(names))
@@ -138,6 +222,78 @@ class Inspector:
         return Replacer(mask.style, self._key)
 
 
+class _Reply:
+    """A masker whose errors are the upstream's reply being refused."""
+
+    def __init__(self, masker: Masker, replacer: Replacer) -> None:
+        self._masker = masker
+        self._replacer = replacer
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return self._masker.counts
+
+    def feed(self, data: bytes) -> bytes:
+        try:
+            return self._masker.feed(data)
+        except MaskingError as error:
+            raise _unmaskable(error) from error
+
+    def close(self) -> bytes:
+        try:
+            return self._masker.close()
+        except MaskingError as error:
+            raise _unmaskable(error) from error
+
+    def take_pairs(self) -> dict[str, str]:
+        return self._replacer.take_pairs()
+
+
 def mask_failed(error: Exception) -> Denied:
     """A detector failed: nothing passes (G1). The message names the detector, never content."""
     return denied(f"content could not be inspected: {error}", (), code="mask_failed")
+
+
+def _unmaskable(error: MaskingError) -> GatewayError:
+    return GatewayError(502, "mask_failed", f"the reply cannot be masked: {error}")
+
+
+def _charset(content: Content) -> str:
+    """The charset that `Content.text` was decoded with: the declared one, or UTF-8 where that does not fit."""
+    declared = content.media.charset
+    if declared in UTF8 or content.text is None:
+        return "utf-8"
+    try:
+        fits = (content.plain or b"").decode(declared) == content.text
+    except (LookupError, UnicodeDecodeError):
+        fits = False
+    return declared if fits else "utf-8"
+
+
+def _masked_whole(data: bytes, media_type: str, charset: str, rules: Rules, counts: Counter[str]) -> bytes:
+    masker = masker_for(media_type, rules, charset)
+    masked = masker.feed(data) + masker.close()
+    counts.update(masker.counts)
+    return masked
+
+
+def _masked_parts(data: bytes, rules: Rules, counts: Counter[str]) -> bytes:
+    def head(lines: bytes) -> bytes:
+        return _masked_whole(lines, "text/plain", "utf-8", Rules(rules.scanner, rules.replacer), counts)
+
+    def body(part: bytes, content_type: str) -> bytes:
+        media_type = content_type.partition(";")[0].strip().lower()
+        return _masked_whole(part, media_type, "utf-8", rules, counts)
+
+    return mask_parts(data, head, body)
+
+
+def _masked_line(text: str, lexer: FormLexer, scanner: Scanner, replacer: Replacer) -> str:
+    return mask_document(text.encode(), lexer, scanner, replacer)[0].decode()
+
+
+def _written(answer: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(answer)
+    except orjson.JSONEncodeError:  # a lone surrogate
+        return repr(answer).encode("utf-8", "backslashreplace")

@@ -3,6 +3,7 @@
 Known by path and shape of the body, not by host: any OpenAI-compatible server has the same paths.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ _ACTIONS = {
 }
 #: Most tool names kept as a fact.
 MAX_TOOLS = 128
+#: How deep below a message its texts are looked for.
+MAX_DEPTH = 16
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,35 @@ def _tool_name(tool: dict[str, Any]) -> str:
     function = tool.get("function")
     named = function if isinstance(function, dict) else tool
     return str(named.get("name") or tool.get("type") or "")[:200]
+
+
+def texts_by_role(body: Any) -> Iterator[tuple[str, str]]:
+    """Every text of a request to a model with the role that says it, `system` and `tool` included."""
+    if not isinstance(body, dict):
+        return
+    for name in ("system", "instructions"):
+        if name in body:
+            yield from (("system", text) for text in _texts(body[name]))
+    for name in ("messages", "input"):
+        messages = body.get(name)
+        if isinstance(messages, str):
+            yield "user", messages
+        for message in messages if isinstance(messages, list) else ():
+            yield from ((_role(message), text) for text in _texts(message))
+
+
+def _role(message: Any) -> str:
+    """The Responses API has items without a role: calls are the model's, their outputs the tools'."""
+    if not isinstance(message, dict):
+        return "user"
+    if isinstance(message.get("role"), str):
+        return str(message["role"])[:40]
+    return "tool" if str(message.get("type", "")).endswith("_output") else "assistant"
+
+
+def _texts(node: Any, depth: int = MAX_DEPTH) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif depth and isinstance(node, dict | list):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _texts(value, depth - 1)

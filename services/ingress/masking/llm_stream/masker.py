@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.ingress.masking.errors import MaskingError
@@ -20,6 +20,7 @@ from services.ingress.masking.llm_stream.splice import locate, parse, splice, wr
 from services.ingress.masking.llm_stream.sse import Event, Framing
 from services.ingress.masking.replace import Replacer
 from services.ingress.masking.scanner import Scanner, encode
+from services.ingress.masking.structure.fields import FieldMasker
 from services.ingress.masking.text import mask_text
 
 _DONE = b"[DONE]"
@@ -46,9 +47,10 @@ class _Open:
 class EventStreamMasker:
     """Masks `text/event-stream` in parts. After an error nothing more may be forwarded."""
 
-    def __init__(self, scanner: Scanner, replacer: Replacer) -> None:
+    def __init__(self, scanner: Scanner, replacer: Replacer, fields: tuple[str, ...] = ()) -> None:
         self._scanner = scanner
         self._replacer = replacer
+        self._fields = fields
         self._framing = Framing()
         self._open: dict[Key, _Open] = {}
         self._ended: set[Key] = set()
@@ -92,7 +94,9 @@ class EventStreamMasker:
             yield from self._flush([()])
             yield event.raw
         else:
-            text, value = parse(event.data)
+            if self._fields:
+                event = self._without_fields(event)
+            text, value = parse(event.data or b"")
             reading = read(value)
             if reading is None:
                 yield self._unknown(event, is_json=value is not None)
@@ -112,6 +116,15 @@ class EventStreamMasker:
             self._ended.clear()
         texts = [fragment.path for fragment in reading.fragments] + [leaf.path for leaf in reading.wholes]
         yield self._written(event, text, value, changed, texts)
+
+    def _without_fields(self, event: Event) -> Event:
+        """The event with its fields masked by path; one that is not JSON is refused."""
+        masker = FieldMasker(self._fields, self._replacer)
+        data = masker.feed(event.data or b"") + masker.close()
+        if not masker.counts:
+            return event
+        self._counts.update(masker.counts)
+        return replace(event, raw=sse.write(event, data), data=data)
 
     def _fragments(self, event: Event, reading: Reading) -> dict[Path, Any]:
         """Feed every fragment to its text; what has to be other than it came."""

@@ -151,3 +151,18 @@ class View:
         self._pieces = [(at, piece) for at, piece in self._pieces if at + len(piece.text) > until]
         self.text = self.text[until - self.base :]
         self.base = until
+
+
+def among(marks: list[Mark]) -> Callable[[int, int], list[Mark]]:
+    """A piece's `marks` for a lexer that knows them all; the first stands at -1."""
+
+    def within(start: int, end: int) -> list[Mark]:
+        first = bisect_right(marks, start, key=_place) - 1
+        last = bisect_right(marks, end, key=_place)
+        return [Mark(start, marks[first].zone), *marks[first + 1 : last]]
+
+    return within
+
+
+def _place(mark: Mark) -> int:
+    return mark.at

@@ -1,0 +1,115 @@
+"""Which masker reads a body: by its declared type, and by its first character before that.
+
+The bytes decide, for a client may parse what was declared as something else; a type never hides a document.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from services.ingress.masking.errors import MaskingError
+from services.ingress.masking.llm_stream.masker import EventStreamMasker
+from services.ingress.masking.replace import Replacer
+from services.ingress.masking.scanner import Scanner
+from services.ingress.masking.structure.fields import FieldMasker
+from services.ingress.masking.structure.flow import FlowMasker
+from services.ingress.masking.structure.form_lexer import FormLexer
+from services.ingress.masking.structure.json_lexer import JsonLexer
+from services.ingress.masking.structure.markup_lexer import MarkupLexer
+from services.ingress.masking.structure.telling import teller
+from services.ingress.masking.structure.wrapped import UTF8, Chain, Inflating, Masker, TextOnly, Transcoding
+from services.ingress.masking.text import BytesStreamMasker
+
+_JSON = re.compile(rb"\s*(?:\{|\"|\[\s*[\[{\"\d\]\-tfn])")
+_FORM = "application/x-www-form-urlencoded"
+#: White space before a document's first character; more of it is text.
+_LEAD_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What to mask and how. `hidden` are fields that only repeat what is masked, and are not counted."""
+
+    scanner: Scanner
+    replacer: Replacer
+    fields: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    pass_binary: bool = False
+
+
+def masker_for(media_type: str, rules: Rules, charset: str = "utf-8", coding: str = "") -> Masker:
+    """A masker of a body of this type, for whole bodies and streams alike. Raises MaskingError when there is none."""
+    plain = _Sniffing(media_type, rules)
+    masker: Masker = TextOnly(plain, pass_binary=rules.pass_binary) if charset in UTF8 else Transcoding(charset, plain)
+    return Inflating(coding, masker) if coding else masker
+
+
+class _Sniffing:
+    """Waits for the first character, then hands over to the masker that reads such documents."""
+
+    def __init__(self, media_type: str, rules: Rules) -> None:
+        self._media_type = media_type
+        self._rules = rules
+        self._lead = b""
+        self._masker: Masker | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return self._masker.counts if self._masker else {}
+
+    def feed(self, data: bytes) -> bytes:
+        if self._masker:
+            return self._masker.feed(data)
+        self._lead += data
+        start = self._lead.lstrip(b"\xef\xbb\xbf \t\r\n")
+        if not start.strip(b"[ \t\r\n") and len(self._lead) < _LEAD_LIMIT:
+            return b""
+        return self._decided(start)
+
+    def close(self) -> bytes:
+        lead = b"" if self._masker else self._decided(self._lead)
+        return lead + self._masker.close() if self._masker else lead
+
+    def _decided(self, start: bytes) -> bytes:
+        self._masker = _reader(self._media_type, start, self._rules)
+        lead, self._lead = self._lead, b""
+        return self._masker.feed(lead)
+
+
+def _reader(media_type: str, start: bytes, rules: Rules) -> Masker:
+    scanner, replacer = rules.scanner, rules.replacer
+    if media_type == "text/event-stream":
+        return EventStreamMasker(scanner, replacer, rules.fields)
+    if media_type == "application/json" or media_type.endswith("+json") or _JSON.match(start):
+        return _json(rules)
+    if rules.fields and start:
+        raise MaskingError("the content is not JSON, so its fields cannot be masked")
+    if media_type == _FORM:
+        return FlowMasker(FormLexer(teller(scanner)), scanner, replacer)
+    if media_type in ("text/html", "text/xml", "application/xml") or media_type.endswith("+xml") or start[:1] == b"<":
+        return FlowMasker(MarkupLexer(), scanner, replacer)
+    return BytesStreamMasker(scanner, replacer)
+
+
+def _json(rules: Rules) -> Masker:
+    masker: Masker = FlowMasker(JsonLexer(teller(rules.scanner, b'"')), rules.scanner, rules.replacer)
+    if rules.fields:
+        masker = Chain(FieldMasker(rules.fields, rules.replacer), masker)
+    if rules.hidden:
+        masker = Chain(_Uncounted(FieldMasker(rules.hidden, Replacer())), masker)
+    return masker
+
+
+class _Uncounted:
+    """A masker whose work is no finding."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self.counts: dict[str, int] = {}
+
+    def feed(self, data: bytes) -> bytes:
+        return self._masker.feed(data)
+
+    def close(self) -> bytes:
+        return self._masker.close()
