@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from services.ingress.masking import ENTITIES, CustomPattern, Replacer, Scanner, StreamMasker, mask_text, scanner_for
+from services.ingress.masking.detectors import CATALOGUE
 from tests.masking.corpus import positives
 from tests.masking.helpers import everything
 
@@ -55,6 +56,16 @@ def _assert_linear(scanner: Scanner, unit: str) -> None:
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_a_megabyte_made_for_this_detector(entity: str) -> None:
     _assert_linear(scanner_for(frozenset({entity})), _hostile(entity))
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "1", "a1", "1a", "Aa", "aB1", "a.", "1.", "-", "_", "/", "(", "$", "{", "=", "#"]
+)
+def test_no_check_is_slow_on_any_value(unit: str) -> None:
+    """A check that backtracks exponentially would not come back."""
+    for detector in CATALOGUE:
+        for value in (unit * 1000, "a" + unit * 1000 + "!", "a1" + unit * 30 + "\\"):
+            detector.check(value.encode())
 
 
 @pytest.mark.parametrize("unit", ["a", "1", "-", "=", "é", '"', "a@", "sk-", "eyJ", " "])

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingress.masking.detectors import CATALOGUE, Detector
-from services.ingress.masking.ending import compile_ending
 from services.ingress.masking.limits import CONTEXT_LIMIT
+from services.ingress.masking.linear import compile_ending
 from services.ingress.masking.prefixes import byte_width, parse, prefix_pattern
 
 _PATTERNS = [

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from re import _constants as sre  # type: ignore[attr-defined]
 from typing import Any
 
-from services.ingress.masking.ending import compile_ending
 from services.ingress.masking.entities import DENY_WORD, CustomPattern
 from services.ingress.masking.errors import MaskingConfigError, MaskingError
 from services.ingress.masking.limits import CUSTOM_PATTERN_LIMIT, HOLD_LIMIT
+from services.ingress.masking.linear import compile_ending
 from services.ingress.masking.prefixes import Node, Nodes, bounded, byte_width, parse
 
 # Spelt out, for the engines differ on what \\s holds.

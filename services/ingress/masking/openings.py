@@ -14,9 +14,9 @@ from typing import Any
 import re2
 
 from services.ingress.masking.detectors import Detector
-from services.ingress.masking.ending import compile_ending
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.limits import HOLD_LIMIT
+from services.ingress.masking.linear import compile_ending
 from services.ingress.masking.prefixes import byte_width, parse, prefix_pattern
 
 # Counts above this are `*` in the joined expression, which keeps its automaton small and warm. What that accepts

@@ -6,11 +6,11 @@ an attribute, a template, an environment reference), as a type or as a placehold
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from services.ingress.masking.detectors.checks import ENTROPY_FLOOR, entropy
 from services.ingress.masking.detectors.detector import Check, Detector, when
+from services.ingress.masking.linear import compile_linear
 
 _SUFFIX = r"(?:[_-]?(?:confirmation|confirm|again|repeat|new|old|prod|dev|test))?\d{0,2}"
 _PASSWORD = rf"(?i:password|passwd|passphrase|passcode|passwort|kennwort|contrase(?:n|\xc3\xb1)a){_SUFFIX}"
@@ -40,17 +40,19 @@ _NOT_VALUES = frozenset(
     b"password passwd passphrase passcode pwd secretstr self this input prompt getpass env stdin "
     b"example placeholder changeme-please todo tbd".split()
 )
-_CODE = re.compile(
-    rb"[A-Za-z_$][\w$]*(?:\.[A-Za-z_]\w*|->\w+|::\w+|\?\.\w+)*[(\[].*"  # a call or an index
-    rb"|(?:self|this|os|req|request|config|settings|env|process|args|options|ctx|user|params|data|body|form)"
-    rb"(?:\.[A-Za-z_]\w*)+"
-    rb"|\$[A-Z_][A-Z0-9_]*|\$[a-z_]+|\$[({].*|%[sdr]|%\(\w+\)s|%\w+%|\{\{.*|\{.*\}|<.*>|:[A-Za-z_]\w*|\?|[*.\-_=xX#]+",
-    re.DOTALL,
+_CODE = compile_linear(
+    r"[A-Za-z_$][\w$]*(?:\.[A-Za-z_]\w*|->\w+|::\w+|\?\.\w+)*[(\[].*"  # a call or an index
+    r"|(?:self|this|os|req|request|config|settings|env|process|args|options|ctx|user|params|data|body|form)"
+    r"(?:\.[A-Za-z_]\w*)+"
+    r"|\$[A-Z_][A-Z0-9_]*|\$[a-z_]+|\$[({].*|%[sdr]|%\(\w+\)s|%\w+%|\{\{.*|\{.*\}|<.*>"
+    r"|:[A-Za-z_]\w*|\?|[*.\-_=xX#]+"
 )
-_UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_WORDS = re.compile(rb"(?:[A-Za-z]{2,}|\d{1,4})(?:[._/+~-]+(?:[A-Za-z]{2,}|\d{1,4}))*=*")
-_CAMEL = re.compile(rb"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+|\d{1,2})*")
-_PATH = re.compile(rb"(?:~|\.{0,2})/.*|[A-Za-z]:.*", re.DOTALL)
+_UUID = compile_linear(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_WORDS = compile_linear(r"(?:[A-Za-z]{2,}|\d{1,4})(?:[._/+~-]+(?:[A-Za-z]{2,}|\d{1,4}))*=*")
+_CAMEL = compile_linear(r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+|\d{1,2}[A-Za-z])*\d{0,2}")
+_PATH = compile_linear(r"(?:~|\.{0,2})/.*|[A-Za-z]:.*")
+_SYMBOL_INSIDE = compile_linear(r"[A-Za-z][!@#$%^&*+=~]\S")
+_LETTER = compile_linear(r"[A-Za-z]")
 
 
 def _is_value(value: bytes) -> bool:
@@ -76,8 +78,8 @@ def _stated(value: bytes) -> int:
     """A bare value in prose: letters alone are a word of the sentence, not a password."""
     length = _bare(value)
     kept = value[:length]
-    mixed = any(48 <= byte <= 57 for byte in kept) or re.search(rb"[A-Za-z][!@#$%^&*+=~][^\s]", kept)
-    return length if mixed and re.search(rb"[A-Za-z]", kept) and length >= 6 else 0
+    mixed = any(48 <= byte <= 57 for byte in kept) or _SYMBOL_INSIDE.search(kept)
+    return length if mixed and _LETTER.search(kept) and length >= 6 else 0
 
 
 def _not_path(value: bytes) -> int:

@@ -6,14 +6,17 @@ import base64
 import binascii
 import json
 import math
-import re
 from collections import Counter
+
+from services.ingress.masking.linear import compile_linear
 
 # The shortest random base64 value of 20 characters has about 3.6 bits per character; words have less.
 ENTROPY_FLOOR = 3.2
 
 # What this package puts in a value's place: masking masked text again must change nothing.
-_PLACEHOLDER = re.compile(rb"\[[A-Z][A-Z0-9_]{1,39}\]|[A-Z][A-Z0-9_]{1,39}(?:_[a-z2-7]{16}|#[0-9a-f]{16})|\*{4}.{0,4}")
+_PLACEHOLDER = compile_linear(
+    r"\[[A-Z][A-Z0-9_]{1,39}\]|[A-Z][A-Z0-9_]{1,39}(?:_[a-z2-7]{16}|#[0-9a-f]{16})|\*{4}.{0,4}"
+)
 
 
 def entropy(value: bytes) -> float:

@@ -6,12 +6,11 @@ looks: masking `ghp_` and 36 times the same letter harms nobody. Values without 
 
 from __future__ import annotations
 
-import re
-
 from services.ingress.masking.detectors.checks import is_random, jwt
 from services.ingress.masking.detectors.detector import Check, Detector, accept, when
+from services.ingress.masking.linear import compile_linear
 
-_WORDS = re.compile(rb"[a-z]+(?:[-_][a-z]+)*[-_]?")
+_WORDS = compile_linear(r"[a-z]+(?:[-_][a-z]+)*[-_]?")
 _OPEN = r"[\"'\\]{0,4}"
 
 # 40 characters of base64 beside words that say so: the secret half of a pair has no other mark.
