@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test up lint bench lock format clean
+.PHONY: demo test up lint bench lock format clean asyncapi
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Countersign needs Python 3.11 or later; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -31,6 +31,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+asyncapi: $(STAMP)
+	$(BIN)/python -m tools.asyncapi
 
 bench: $(STAMP)
 	$(BIN)/python -m bench.pipeline
