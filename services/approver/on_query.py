@@ -19,7 +19,7 @@ from services.approver.pending import Approve, Deny, Refusal, Why
 from services.approver.record import Held
 from services.approver.store import StoreUnavailable
 from services.approver.views import view, visible
-from services.approver.watching import Watching
+from services.approver.watching import Entry, Watching, entry_of
 from services.runtime.identity.rejection import TokenRejected
 from services.runtime.identity.verifier import TokenVerifier
 from services.runtime.nats.broker import of
@@ -69,9 +69,9 @@ class Api:
     async def _perform(self, query: ApprovalQuery, identity: Identity) -> ApprovalReply:
         reviewer = reviewer_of(identity)
         if query.do == "list":
-            return await self._list(identity, reviewer)
+            return await self._list(identity)
         record = await self.desk.approvals.load(query.approval_id or "-")
-        if record is None or not visible(record, identity, reviewer):
+        if record is None or not _sees(identity, entry_of(record)):
             return _NOT_FOUND
         if query.do == "get":
             return ApprovalReply(status=200, approvals=(view(record),))
@@ -88,19 +88,17 @@ class Api:
             return ApprovalReply(status=_STATUS[result.why], detail=result.words)
         return ApprovalReply(status=200, approvals=(view(result),))
 
-    async def _list(self, identity: Identity, reviewer: Reviewer) -> ApprovalReply:
+    async def _list(self, identity: Identity) -> ApprovalReply:
         if not self.watching.current:
             return ApprovalReply(status=503, detail="the list is being read; try again")
         found: list[Held] = []
-        for entry in self.watching.entries():
-            if len(found) == MAX_LIST:
-                return ApprovalReply(
-                    status=200, detail=f"only the oldest {MAX_LIST} are shown", approvals=_views(found)
-                )
-            record = await self.desk.approvals.load(entry.approval_id) if entry.open else None
-            if record and record.open and visible(record, identity, reviewer):
+        shown = [entry for entry in self.watching.entries() if entry.open and _sees(identity, entry)]
+        for entry in shown[:MAX_LIST]:
+            record = await self.desk.approvals.load(entry.approval_id)
+            if record and record.open:
                 found.append(record)
-        return ApprovalReply(status=200, approvals=_views(found))
+        detail = f"only the oldest {MAX_LIST} of {len(shown)} are shown" if len(shown) > MAX_LIST else ""
+        return ApprovalReply(status=200, detail=detail, approvals=_views(found))
 
 
 def reviewer_of(identity: Identity) -> Reviewer:
@@ -108,6 +106,10 @@ def reviewer_of(identity: Identity) -> Reviewer:
     return Reviewer(
         issuer=identity.issuer, subject=identity.subject, email=identity.email, groups=identity.groups, via="cli"
     )
+
+
+def _sees(identity: Identity, entry: Entry) -> bool:
+    return visible(entry.requester, entry.connector, entry.groups, identity)
 
 
 def _views(records: list[Held]) -> tuple[ApprovalView, ...]:

@@ -1,20 +1,17 @@
 """What the API shows of an approval, and to whom. Pure."""
 
-from schemas.approvals import ApprovalView, Reviewer
+from schemas.approvals import ApprovalView
 from schemas.identity import Identity
-from services.approver.eligibility import may_decide
 from services.approver.pending import grant_limit
 from services.approver.record import Held
 
 
-def visible(record: Held, identity: Identity, reviewer: Reviewer) -> bool:
-    """Requesters see their own; reviewers what they may decide, or could have decided."""
-    request = record.request
+def visible(requester: str, connector: str, groups: frozenset[str], identity: Identity) -> bool:
+    """Requesters (by `Identity.key`) see their own; reviewers what they may decide, or could have decided."""
     # A token that is scoped to one connector opens nothing about another.
-    if identity.connector is not None and identity.connector != request.connector.name:
+    if identity.connector is not None and identity.connector != connector:
         return False
-    own = (request.identity.issuer, request.identity.subject) == (identity.issuer, identity.subject)
-    return own or may_decide(reviewer, request.terms)
+    return requester == identity.key or not groups.isdisjoint(identity.groups)
 
 
 def view(record: Held) -> ApprovalView:

@@ -33,6 +33,10 @@ class Entry:
     approval_id: str
     state: ApprovalState
     open: bool
+    #: `issuer#subject` of whoever asked, the connector, and the groups that are asked.
+    requester: str
+    connector: str
+    groups: frozenset[str]
     ingress: str
     requested_at: datetime
     expires_at: datetime
@@ -100,15 +104,18 @@ def _note(entries: dict[str, Entry], update: KeyValue.Entry) -> None:
     if record.announced and not record.open:
         entries.pop(update.key, None)
     else:
-        entries[update.key] = _entry(record)
+        entries[update.key] = entry_of(record)
 
 
-def _entry(record: Held) -> Entry:
+def entry_of(record: Held) -> Entry:
     request = record.request
     return Entry(
         approval_id=record.approval_id,
         state=record.state,
         open=record.open,
+        requester=request.identity.key,
+        connector=request.connector.name,
+        groups=frozenset(group for requirement in request.terms.requirements for group in requirement.by),
         ingress=request.ingress,
         requested_at=request.at,
         expires_at=request.terms.expires_at,

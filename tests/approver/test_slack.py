@@ -12,7 +12,7 @@ from examples.slack_standin import ManualClock, Message, SlackStandin, User
 from examples.slack_standin.http_post import sign
 from schemas import subjects
 from schemas.approvals import MessageRef
-from schemas.events import ApprovalRequested
+from schemas.events import ApprovalRequested, ApprovalWithdrawn
 from schemas.verdicts import Decision
 from services.approver.__main__ import Approver
 from services.approver.record import asked as new_record
@@ -132,7 +132,10 @@ async def test_a_grant_button_gives_a_grant_of_that_length(world: World, slack: 
     await slack.click("alice", message.ts, f"{GRANT}900")
     record = await world.until_state(asked.approval_id, "approved")
     assert record.grant_id
-    await until(lambda: "For 15 min, agent-7 may" in str(message.blocks))
+    await until(lambda: buttons(message) == [])
+    until_then = int(record.history[-1].at.timestamp()) + 900
+    assert f"Until <!date^{until_then}^" in str(message.blocks)
+    assert "agent-7 may do everything that rule writes-need-a-person asks about on orders" in str(message.blocks)
 
 
 async def test_two_people_click_at_two_copies_and_one_decision_stands(world: World, slack: SlackStandin) -> None:
@@ -302,6 +305,18 @@ async def test_expiry_and_withdrawal_take_the_buttons_away(world: World, slack: 
     message = await posted(world, slack, question(expires=1))
     await until(lambda: buttons(message) == [])
     assert "Expired" in message.text
+    asked = question()
+    message = await posted(world, slack, asked)
+    event = ApprovalWithdrawn(
+        ingress=asked.ingress,
+        session_id=asked.session_id,
+        approval_id=asked.approval_id,
+        operation_id=asked.operation_id,
+        reason="the caller disconnected",
+    )
+    await world.ingress.jetstream().publish(subjects.of(event), event.model_dump_json().encode())
+    await until(lambda: buttons(message) == [])
+    assert "the caller disconnected" in str(message.blocks)
 
 
 async def test_a_rule_may_name_its_own_channel(world: World, slack: SlackStandin) -> None:

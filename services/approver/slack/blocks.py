@@ -41,12 +41,12 @@ _SETTLED = {
 }
 
 
-def message(record: Held) -> tuple[str, list[Block]]:
-    """The notification's text and the blocks that show this approval as it stands."""
+def message(record: Held, granted_until: datetime | None = None) -> tuple[str, list[Block]]:
+    """The notification's text and the blocks that show this approval as it stands; until when its grant lasts."""
     blocks = [_header(record), _facts(record)]
     blocks += _operation(record)
     blocks += _caller_words(record)
-    blocks += _open(record) if record.open else [_outcome(record)]
+    blocks += _open(record) if record.open else [_outcome(record, granted_until)]
     blocks.append(_footer(record))
     return summary(record), blocks
 
@@ -80,12 +80,12 @@ def moment(at: datetime) -> str:
     return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time_secs}}|{at:%Y-%m-%d %H:%M:%S UTC}>"
 
 
-def scope(record: Held, seconds: float) -> str:
-    """What a grant would cover, in words; inert text."""
+def scope(record: Held) -> str:
+    """What a grant covers, in words; inert text."""
     request = record.request
     return (
-        f"For {duration(seconds)}, {line(request.identity.subject, 60)} may do everything that rule "
-        f"{line(record.rules[0])} asks about on {line(request.connector.name)}, without asking again."
+        f"{line(request.identity.subject, 60)} may do everything that rule {line(record.rules[0])} asks about "
+        f"on {line(request.connector.name)}, without asking again."
     )
 
 
@@ -195,7 +195,7 @@ def _grant_button(record: Held, seconds: float) -> Block:
     return button | {
         "confirm": {
             "title": _plain_text(f"Approve for {duration(seconds)}?"),
-            "text": _plain_text(scope(record, seconds)[: limits.CONFIRM]),
+            "text": _plain_text(f"For {duration(seconds)}, {scope(record)}"[: limits.CONFIRM]),
             "confirm": _plain_text("Approve"),
             "deny": _plain_text("Cancel"),
         }
@@ -214,14 +214,15 @@ def _quorum(record: Held) -> str:
     return "Approvals: " + ", ".join(parts) + (f". So far: {approved}" if record.approved_by else "")
 
 
-def _outcome(record: Held) -> Block:
+def _outcome(record: Held, granted_until: datetime | None) -> Block:
     lines = [f"*{_SETTLED[record.resolution]}* {moment(record.resolved_at)}"]
     if record.decided_by:
         lines[0] += f" by {code(record.decided_by, NAMES)}"
     if record.reason:
         lines.append(fence(line(record.reason, REASON)))
-    if record.resolution is ApprovalState.APPROVED and record.grant_id:
-        lines.append(f"`{scope(record, record.grant_seconds)}`")
+    if record.grant_id:
+        until = moment(granted_until) if granted_until else "the end of a grant that is over or revoked"
+        lines.append(f"Until {until}: `{scope(record)}`")
     return _section("\n".join(lines))
 
 

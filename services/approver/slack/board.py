@@ -16,7 +16,7 @@ from services.approver.record import Held
 from services.approver.slack import blocks
 from services.approver.slack.lane import Lanes
 from services.approver.slack.limits import TEXT
-from services.approver.slack.web import Rejected, SlackTrouble, call
+from services.approver.slack.web import Rejected, SlackTrouble, Unavailable, call
 
 #: `metadata.event_type` of our messages.
 METADATA = "countersign_approval"
@@ -54,11 +54,14 @@ class Board:
             )
 
         answer = await self._counted("post", self.lanes.of(channel).run(send))
-        return MessageRef(channel=answer["channel"], ts=answer["ts"])
+        try:
+            return MessageRef(channel=answer["channel"], ts=answer["ts"])
+        except (KeyError, ValueError):
+            raise Unavailable("malformed_answer") from None
 
-    async def update(self, record: Held, at: MessageRef) -> None:
+    async def update(self, record: Held, at: MessageRef, granted_until: datetime | None = None) -> None:
         """Show the approval as it stands, in the message that asked."""
-        text, shown = blocks.message(record)
+        text, shown = blocks.message(record, granted_until)
 
         async def send() -> Any:
             return await call(self.web.chat_update(channel=at.channel, ts=at.ts, text=text[:TEXT], blocks=shown))

@@ -30,7 +30,7 @@ class SlackChannel:
         self._tasks = tasks
         self._web = web_client(slack)
         self._board = Board(self._web, Lanes(), desk.metrics)
-        self._questions = Questions(desk.approvals, self._board, slack.channel, utc_now)
+        self._questions = Questions(desk.approvals, desk.announcer.grants, self._board, slack.channel, utc_now)
         people = People(self._web, by_address(settings.identity.people))
         interactions = Interactions(desk, people, self._board, self._web)
         self._socket = self._interactivity = None

@@ -18,16 +18,19 @@ from datetime import datetime, timedelta
 import structlog
 from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
+from pydantic import ValidationError
 
 from schemas import subjects
-from schemas.approvals import MessageRef
+from schemas.approvals import Grant, MessageRef
 from schemas.events import ApprovalRequested, ApprovalResolved
 from services.approver.delivery import AUDIT, INBOX, PULL, Here, consumer
 from services.approver.pending import Refusal
 from services.approver.record import Held
 from services.approver.slack.board import Board
 from services.approver.slack.web import RateLimited, Rejected, SlackTrouble
-from services.approver.store import Approvals, StoreUnavailable
+from services.approver.store import BUS_ERRORS, Approvals, StoreUnavailable
 from services.runtime.nats.broker import of
 from services.runtime.tasks import TaskGroup
 
@@ -53,6 +56,7 @@ class Questions:
     """Keeps Slack in step with the bucket."""
 
     approvals: Approvals
+    grants: KeyValue
     board: Board
     #: The channel for rules that name none.
     default: str
@@ -78,11 +82,23 @@ class Questions:
         if record.posted is None:
             raise NotYet
         try:
-            await self.board.update(record, record.posted)
+            await self.board.update(record, record.posted, await self._granted_until(record))
         except Rejected as rejected:
             if rejected.code not in _GONE:
                 raise
             log.warning("the message is gone", approval_id=approval_id, error=rejected.code)
+
+    async def _granted_until(self, record: Held) -> datetime | None:
+        """The end of the grant given with it; None without one, or when it is over or revoked."""
+        if record.grant_id is None:
+            return None
+        try:
+            entry = await self.grants.get(record.grant_id)
+            return Grant.model_validate_json(entry.value or b"").expires_at
+        except (KeyNotFoundError, ValidationError):
+            return None
+        except BUS_ERRORS as error:
+            raise StoreUnavailable(str(error)) from error
 
     async def _adopt(self, record: Held) -> bool:
         """Whether a message that an earlier attempt posted was found, and is now in the entry."""
