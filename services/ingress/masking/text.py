@@ -102,6 +102,7 @@ class StreamMasker:
 
     def _masked(self, start: int, end: int, entity: str) -> bytes:
         self.counts[entity] = self.counts.get(entity, 0) + 1
+        # Positions in a buffer mean nothing to others; a replacer looks at the entity and the value.
         value = decode(self._buffer[start:end])
         return encode(self._replacer.replace(Match(start, end, entity, value)))
 
