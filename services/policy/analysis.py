@@ -31,6 +31,8 @@ class Analysis:
 
     problems: list[Problem] = field(default_factory=list)
     uses: set[str] = field(default_factory=set)
+    #: Every variable, macros' own among them: what the engine must find too.
+    names: set[str] = field(default_factory=set)
     #: Token index to name, of every call but macros.
     calls: dict[int, str] = field(default_factory=dict)
     degree: int = 0
@@ -75,6 +77,7 @@ class _Walk:
         elif not method and token.text not in self._bound(index):
             self._variable(index, token)
         elif method and not self._ends_value(index - 2):
+            self._found.names.add(token.text)
             self._problem(token, f"write `{token.text}` without a dot before it")
 
     def _call(self, index: int, token: Token, method: bool) -> None:
@@ -95,6 +98,7 @@ class _Walk:
         variable = self._tokens[index + 2]
         if variable.text in VARIABLES:
             self._problem(variable, f"`{variable.text}` hides the variable of that name; call it something else")
+        self._found.names.add(variable.text)
         scope = _Scope(index + 1, self._closing[index + 1], variable.text, MACROS[token.text])
         self._scopes.append(scope)
         degree = sum(each.cost for each in self._around(index)) + scope.cost
@@ -102,6 +106,7 @@ class _Walk:
             self._found.degree, self._found.costliest = degree, token.start
 
     def _variable(self, index: int, token: Token) -> None:
+        self._found.names.add(token.text)
         if token.text in PLAIN:
             self._found.uses.add(token.text)
             self._leaf(index, token.text, PLAIN[token.text])

@@ -53,9 +53,9 @@ def compile_expression(source: str) -> Expression:
     """Check and compile one condition. Raises ExpressionRefused with everything that is wrong with it."""
     if len(source) > MAX_LENGTH:
         raise ExpressionRefused(Problem(0, f"the condition is longer than {MAX_LENGTH} characters; split the rule"))
-    _parse(source)
+    parsed = _parse(source)
     tokens = tokenize(source)
-    found = analyse(tokens)
+    found = _analyse(parsed, tokens)
     problems = [*found.problems, *_too_costly(found)]
     if problems:
         raise ExpressionRefused(*sorted(problems))
@@ -66,6 +66,17 @@ def compile_expression(source: str) -> Expression:
         functions=frozenset(_implemented(found)),
         degree=found.degree,
     )
+
+
+def _analyse(parsed: cel.Program, tokens: list[Token]) -> Analysis:
+    """The analysis, if the engine reads the same names as we do: what we cannot read we do not let pass."""
+    try:
+        found = analyse(tokens)
+    except (KeyError, IndexError):
+        found = None
+    if found is None or not found.names.issuperset(name.lstrip(".") for name in parsed.variables()):
+        raise ExpressionRefused(Problem(0, "this is written in a way that cannot be checked; write it more simply"))
+    return found
 
 
 def _parse(source: str) -> cel.Program:

@@ -57,6 +57,8 @@ class Watch:
         self._bucket = bucket
         self._replaced, self._changed, self._history = replaced, changed, history
         self._confirmed: float | None = None
+        #: False from the first failure until the copy is confirmed again: an outage is one log line.
+        self._healthy = True
         self._again = asyncio.Event()
         self._watcher: KeyValue.KeyWatcher | None = None
         self.read = asyncio.Event()
@@ -68,7 +70,6 @@ class Watch:
 
     async def run(self) -> None:
         """Follow until cancelled; an outage is logged once and waited out."""
-        healthy = True
         while True:
             self._again.clear()
             try:
@@ -76,13 +77,11 @@ class Watch:
             except _Missed:
                 log.info("the bucket moved on; reading it again", bucket=self._bucket)
             except _BROKEN as error:
-                if healthy:
+                if self._healthy:
                     log.warning("bucket not followed", bucket=self._bucket, error=str(error) or type(error).__name__)
-                healthy = False
+                self._healthy = False
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._again.wait(), CHECK_EVERY)
-            else:
-                healthy = True
 
     async def reread(self) -> None:
         """The connection was lost and is back: read everything again now."""
@@ -133,7 +132,7 @@ class Watch:
         return status.stream_info.state.last_seq
 
     def _confirm(self) -> None:
-        self._confirmed = time.monotonic()
+        self._confirmed, self._healthy = time.monotonic(), True
 
 
 async def _read_all(watcher: KeyValue.KeyWatcher) -> tuple[list[Entry], int]:

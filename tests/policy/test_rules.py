@@ -11,9 +11,47 @@ from schemas import entities
 from services.ingress.masking.entities import SETS
 from services.policy.document import MAX_POLICY, PolicyRefused
 from services.policy.effects import Approve, Deny
+from services.policy.expression import ExpressionRefused, compile_expression
 from services.policy.rules import MAX_RULES, Policy, parse_policy
 
 RULE = "rules:\n  - name: a\n    when: {when}\n    {rest}\n"
+
+
+PIECES = [
+    *(
+        "'",
+        '"',
+        '"""',
+        "'''",
+        "r",
+        "b",
+        "\\",
+        "\n",
+        "//",
+        " ",
+        "(",
+        ")",
+        "[",
+        "]",
+        ".",
+        ",",
+        " && ",
+        " == ",
+        "1",
+        "1.5e3",
+    ),
+    *(
+        "action",
+        "identity.kind",
+        "findings",
+        "has(identity.claims.a)",
+        ".exists(x, x == 1)",
+        "[1]",
+        "x",
+        "true",
+        "r'\\'",
+    ),
+]
 
 
 def problems(text: str) -> list[str]:
@@ -139,6 +177,19 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_no_condition_breaks_the_compiler(when: str) -> None:
     indented = "|2-\n" + "\n".join(f"      {line}" for line in when.split("\n"))
     problems(rule(indented))
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14))
+def test_the_engine_and_our_reading_agree(pieces: list[str]) -> None:
+    """Whatever compiles names only what was checked: nothing is hidden from the checks by quotes or comments."""
+    source = "".join(pieces)
+    try:
+        found = compile_expression(source)
+    except ExpressionRefused as refused:
+        assert not any("cannot be checked" in problem.message for problem in refused.problems)  # noqa: PT017
+        return
+    known = {use.split(".")[0] for use in found.uses} | {"x"}
+    assert set(found.program.variables()) <= known
 
 
 def test_what_is_too_large_is_refused() -> None:
