@@ -16,8 +16,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	@$(BIN)/python -m examples.demo
 
+# Your own countersign.yaml if there is one here, else the quick start's.
+CONFIG ?= $(firstword $(wildcard countersign.yaml) examples/quickstart/countersign.yaml)
+
 up: $(STAMP)
-	$(BIN)/countersign up
+	@$(BIN)/countersign up --config $(CONFIG)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

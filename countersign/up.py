@@ -1,6 +1,7 @@
 """`countersign up`: an embedded instance in the foreground. What it does in which order stands in `instance`."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from countersign import endpoints
+from countersign import endpoints, environment
 from countersign.endpoints import Endpoints
 from countersign.errors import Misuse
 from countersign.instance import Instance
@@ -67,4 +68,6 @@ def _settings(config: Path) -> Settings:
             f"{config}: nats.servers names a deployed NATS, and `up` runs its own; "
             "remove it, or start the services by themselves (docs/operators.md)"
         )
+    if missing := sorted(environment.names(settings) - os.environ.keys()):
+        raise Misuse(f"{config}: not set in the environment: {', '.join(missing)}; export and start again")
     return settings

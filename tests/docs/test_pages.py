@@ -1,0 +1,144 @@
+"""What the pages show works: the README's files and commands, and every query of the auditors' page."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import REPOSITORY, Cli, Up
+
+README = (REPOSITORY / "README.md").read_text()
+AUDITORS = (REPOSITORY / "docs" / "auditors.md").read_text()
+QUICKSTART = REPOSITORY / "examples" / "quickstart"
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    return [line.split("  #")[0].strip() for block in blocks(text, "sh") for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, Up]]:
+    """The README's two files, running; only the ports and the provider differ."""
+    cli = Cli(tmp_path_factory.mktemp("quickstart"))
+    settings = yaml.safe_load((QUICKSTART / "countersign.yaml").read_text())
+    settings["listen"] = dict.fromkeys(("http", "clickhouse", "policy", "approver", "recorder"), "127.0.0.1:0")
+    settings["connectors"]["openai"]["upstream"] = "http://127.0.0.1:1"
+    (cli.directory / "countersign.yaml").write_text(yaml.safe_dump(settings))
+    (cli.directory / "policy.yaml").write_text((QUICKSTART / "policy.yaml").read_text())
+    up = cli.start("countersign", "--json", OPENAI_API_KEY="sk-your-key")
+    try:
+        up.wait_ready()
+        yield cli, up
+    finally:
+        up.stop()
+        assert up.process.stdout
+        up.process.stdout.close()
+
+
+def test_the_readme_shows_the_quick_starts_files() -> None:
+    shown = blocks(README, "yaml")
+    assert shown == [(QUICKSTART / name).read_text() for name in ("countersign.yaml", "policy.yaml")]
+
+
+def test_the_readmes_make_targets_exist() -> None:
+    targets = re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    shown = {found for command in commands(README) if (found := re.search(r"make (\w+)", command))}
+    assert {found[1] for found in shown} <= set(targets)
+    assert {"make demo", "make test"} <= set(commands(README))
+
+
+def test_make_up_without_a_key_says_what_to_do() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    config = str(QUICKSTART / "countersign.yaml")
+    done = subprocess.run(
+        [sys.executable, "-m", "countersign", "up", "--config", config],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "not set in the environment: OPENAI_API_KEY; export" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_readmes_agent_is_judged_and_recorded(quickstart: tuple[Cli, Up]) -> None:
+    cli, up = quickstart
+    minted = next(command for command in commands(README) if "countersign token" in command)
+    arguments = re.search(r"countersign (token [^)]*)\)", minted)
+    assert arguments
+    token = cli.run(*arguments[1].split()).stdout.strip()
+    request = urllib.request.Request(
+        f"{up.endpoints['http']}/openai/v1/chat/completions",
+        data=json.dumps({"model": "gpt-4o-mini", "messages": []}).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    with caught.value as reply:
+        assert (reply.status, json.loads(reply.read())["error"]["code"]) == (502, "upstream_refused")
+    audit = next(command for command in commands(README) if "countersign audit sql" in command)
+    query = re.search(r'"(SELECT [^"]*)"', audit)
+    assert query
+    for _ in range(200):
+        shown = cli.run("audit", "sql", query[1], "--format", "JSONEachRow").stdout
+        if "failed" in shown:
+            break
+    row = json.loads(shown.splitlines()[-1])
+    assert (row["subject"], row["action"], row["decision"], row["outcome"]) == (
+        "my-agent",
+        "llm.chat",
+        "allow",
+        "failed",
+    )
+
+
+@pytest.mark.parametrize("query", blocks(AUDITORS, "sql"))
+def test_an_auditors_query_runs(quickstart: tuple[Cli, Up], query: str) -> None:
+    done = quickstart[0].run("audit", "sql", query)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_auditors_commands_run(quickstart: tuple[Cli, Up]) -> None:
+    cli, up = quickstart
+    for command in commands(AUDITORS):
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=cli.directory,
+            env=cli.environment | {"CLICKHOUSE": up.endpoints["clickhouse"], "PATH": path()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip().isdigit()
+
+
+def test_the_auditors_page_names_every_column(quickstart: tuple[Cli, Up]) -> None:
+    cli, _ = quickstart
+    for view, columns in re.findall(r"^\| `(\w+)` \|[^|]*\| ([\w, …]+) \|$", AUDITORS, re.MULTILINE):
+        described = cli.run("audit", "sql", f"DESCRIBE {view}", "--format", "JSONEachRow").stdout
+        real = [json.loads(line)["name"] for line in described.splitlines()]
+        named = [column.strip() for column in columns.split(",") if "…" not in column]
+        assert set(named) <= set(real)
+        if "…" not in columns:
+            assert named == real
+
+
+def path() -> str:
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
