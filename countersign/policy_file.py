@@ -10,14 +10,14 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from countersign.errors import CommandError
-from countersign.watch import Apply
+from countersign.watch import Apply, BusAway
 from services.policy.apply import PolicyConflict, apply
 from services.policy.check import read_text
 from services.policy.document import PolicyRefused
 from services.policy.rules import parse_policy
 from services.runtime.nats.client import BusAddress, connect
 
-#: A bus that does not answer for this long is not there; `connect` itself never gives up.
+#: A bus that does not answer for this long is not there.
 CONNECT_TIMEOUT = 10.0
 
 
@@ -32,25 +32,30 @@ def applier(bus: BusAddress) -> Apply:
                 return (await apply(client, text, applied_by=_user(), file=str(file))).version
         except PolicyRefused as error:
             raise CommandError(*error.problems) from None
-        except (PolicyConflict, NatsError) as error:
+        except PolicyConflict as error:
             raise CommandError(f"{file}: not applied: {error}") from None
+        except NatsError as error:
+            raise BusAway(f"{file}: not applied: {error}") from None
 
     return apply_file
 
 
 @asynccontextmanager
 async def _connected(bus: BusAddress) -> AsyncIterator[Client]:
-    """A connection that is closed in the end. Raises CommandError with what NATS said when there is none."""
+    """A connection that is closed in the end. Raises BusAway with what NATS said when there is none."""
     complaints = ["no answer"]
+    deadline = asyncio.timeout(CONNECT_TIMEOUT)
 
-    async def note(error: Exception) -> None:
+    async def complained(error: Exception) -> None:
         complaints.append(str(error) or type(error).__name__)
+        if not deadline.expired():
+            deadline.reschedule(0)  # a service would try again for ever; a command says so
 
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            client = await connect(bus, error=note)
+        async with deadline:
+            client = await connect(bus, error=complained)
     except TimeoutError:
-        raise CommandError(f"{', '.join(bus.servers)}: {complaints[-1]}") from None
+        raise BusAway(f"{', '.join(bus.servers)}: {complaints[-1]}") from None
     try:
         yield client
     finally:

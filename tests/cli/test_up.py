@@ -2,14 +2,14 @@
 
 import json
 import signal
+import socket
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
 
-from countersign.guardian import GRACE
-from tests.cli.conftest import SECRETS, Cli, Up
+from tests.cli.conftest import SECRETS, Cli, Up, standins
 from tests.conftest import until
 
 SERVICES = ("ingress", "policy", "approver", "recorder")
@@ -29,9 +29,17 @@ def pids(up: Up) -> dict[str, int]:
     return {name: up.child(name).pid for name in (*SERVICES, "nats")}
 
 
-async def test_it_says_where_everything_listens_once_everything_answers(start_up: StartUp) -> None:
-    up = start_up()
-    endpoints = up.wait_ready()
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One instance for the tests that leave it running."""
+    with standins(Cli(tmp_path_factory.mktemp("up"))) as start:
+        up = start()
+        up.wait_ready()
+        yield up
+
+
+async def test_it_says_where_everything_listens_once_everything_answers(shared: Up) -> None:
+    up, endpoints = shared, shared.endpoints
     assert list(endpoints) == ["http", "policy", "approver", "recorder", "nats"]
     assert json.loads((up.root / "endpoints.json").read_text()) == endpoints
     assert all(ready(endpoints[name]) for name in ("http", "policy", "approver", "recorder"))
@@ -51,7 +59,7 @@ async def test_sigterm_ends_everything_in_order_and_removes_the_endpoints(start_
     assert drained[3] == "recorder"
 
 
-async def test_what_a_person_sees_names_the_next_steps(start_up: StartUp) -> None:
+async def test_a_person_sees_the_next_steps_and_may_close_the_terminal(start_up: StartUp) -> None:
     up = start_up(json=False)
     assert up.process.stdout
     text = ""
@@ -63,11 +71,12 @@ async def test_what_a_person_sees_names_the_next_steps(start_up: StartUp) -> Non
     assert "OPENAI_BASE_URL=http://127.0.0.1:" in text
     assert "countersign token --subject my-agent" in text
     assert "countersign approvals list" in text
+    up.process.send_signal(signal.SIGHUP)  # the terminal is closed
+    assert up.process.wait(60) == 0
 
 
-async def test_each_service_sees_its_own_secrets_and_nobody_elses(start_up: StartUp) -> None:
-    up = start_up()
-    up.wait_ready()
+async def test_each_service_sees_its_own_secrets_and_nobody_elses(shared: Up) -> None:
+    up = shared
     seen = {name: set((up.root / f"{name}.env").read_text().split()) for name in SERVICES}
     for names in seen.values():
         assert {"COUNTERSIGN_NATS", "COUNTERSIGN_NATS_PASSWORD", "PATH"} <= names
@@ -79,28 +88,32 @@ async def test_each_service_sees_its_own_secrets_and_nobody_elses(start_up: Star
     }
 
 
-async def test_each_service_has_its_own_nats_user(start_up: StartUp) -> None:
-    up = start_up()
-    up.wait_ready()
+async def test_each_service_has_its_own_nats_user(shared: Up) -> None:
+    up = shared
     passwords = {up.child(name).environ()["COUNTERSIGN_NATS_PASSWORD"] for name in SERVICES}
     assert len(passwords) == len(SERVICES)
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "nats"])
-async def test_what_is_killed_comes_back_where_it_was(start_up: StartUp, name: str) -> None:
-    up = start_up()
-    before = up.wait_ready()
+async def test_what_is_killed_comes_back_where_it_was(shared: Up, name: str) -> None:
+    up, before = shared, shared.endpoints
     old = pids(up)
     up.child(name).kill()
     await until(lambda: _replaced(up, name, old[name]))
     front = "http" if name == "ingress" else name
-    await until(lambda: name == "nats" or ready(before[front]))
+    await until(lambda: _listens(before["nats"]) if name == "nats" else ready(before[front]))
     after = pids(up)
     assert {other for other in after if after[other] != old[other]} == {name}
     assert json.loads((up.root / "endpoints.json").read_text()) == before
-    if name == "nats":
-        port = int(before["nats"].rpartition(":")[2])
-        await until(lambda: any(at.laddr.port == port for at in up.child("nats").net_connections("tcp")))
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.removeprefix("nats://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _replaced(up: Up, name: str, old: int) -> bool:
@@ -132,14 +145,16 @@ async def test_wrong_settings_of_a_service_end_up_at_once(start_up: StartUp) -> 
     assert up.log.read_text().splitlines()[-1].endswith("OPENAI_API_KEY is not set")
 
 
-async def test_no_child_survives_a_supervisor_that_was_killed(start_up: StartUp) -> None:
+async def test_no_child_survives_a_supervisor_that_was_killed_and_it_can_start_again(start_up: StartUp) -> None:
     up = start_up()
     up.wait_ready()
     below = up.alive()
     assert len(below) >= len(SERVICES) + 2  # NATS and the guardian
     up.process.kill()
     up.process.wait()
-    await until(lambda: not any(_runs(process) for process in below), timeout=2 * GRACE + 10)
+    again = start_up()  # waits for the guardian, which has the lock
+    assert again.wait_ready()["http"].startswith("http://")
+    assert not any(_runs(process) for process in below)
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -149,21 +164,13 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-async def test_it_starts_again_at_once_after_it_was_killed(start_up: StartUp) -> None:
-    up = start_up()
-    up.wait_ready()
-    up.process.kill()
-    up.process.wait()
-    again = start_up()
-    assert again.wait_ready()["http"].startswith("http://")
-
-
-async def test_one_instance_per_data_directory(start_up: StartUp, cli: Cli) -> None:
-    up = start_up()
-    up.wait_ready()
-    second = start_up()
+async def test_one_instance_per_data_directory(shared: Up) -> None:
+    up = shared
+    second = Cli(up.root.parent).start("tests.cli.up_standins", **SECRETS)
     assert second.process.wait(60) == 1
     assert f"another `countersign up` runs here (process {up.process.pid})" in up.log.read_text()
+    assert second.process.stdout
+    second.process.stdout.close()
     assert up.process.poll() is None
     assert (up.root / "endpoints.json").exists()
 
@@ -185,9 +192,8 @@ def _only(up: Up, name: str) -> bool:
     return left == [name]
 
 
-async def test_a_changed_policy_is_applied_and_a_wrong_one_is_refused(start_up: StartUp) -> None:
-    up = start_up()
-    up.wait_ready()
+async def test_a_changed_policy_is_applied_and_a_wrong_one_is_refused(shared: Up) -> None:
+    up = shared
     file = up.root.parent / "policy.yaml"
     file.write_text("rules:\n  - {name: Not A Name, when: 'true', allow: true}\n")
     await until(lambda: "policy refused" in up.log.read_text())
@@ -227,10 +233,3 @@ async def test_wrong_settings_are_one_line_and_status_2(cli: Cli, settings: str 
     assert line.startswith("countersign: ")
     assert words in line
     assert not any(cli.directory.glob("data"))
-
-
-async def test_sighup_stops_it_like_a_closed_terminal(start_up: StartUp) -> None:
-    up = start_up()
-    up.wait_ready()
-    up.process.send_signal(signal.SIGHUP)
-    assert up.process.wait(60) == 0
