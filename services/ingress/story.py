@@ -168,7 +168,9 @@ class Story:
         )
         self.session.emitter.later(event)
         self.session.metrics.finished(self.session.protocol, self.connector, outcome, now - self.started)
-        log.info(
+        # The record tells every operation; the log tells those that an operator may have to look into.
+        tell = log.debug if outcome is Outcome.FORWARDED else log.info
+        tell(
             "operation",
             operation_id=self.operation_id,
             session_id=self.session.session_id,

@@ -4,16 +4,14 @@ HMAC-SHA-256 (RFC 2104) over the fields of the canonical operation, each precede
 different operations have the same canonical bytes.
 """
 
-import hashlib
 import hmac
 from collections.abc import Iterable
 
 
 def digest(key: bytes, fields: Iterable[str | bytes]) -> str:
     """64 lower-case hex digits."""
-    mac = hmac.new(key, digestmod=hashlib.sha256)
+    parts: list[bytes] = []
     for field in fields:
         data = field.encode() if isinstance(field, str) else field
-        mac.update(len(data).to_bytes(8, "big"))
-        mac.update(data)
-    return mac.hexdigest()
+        parts += (len(data).to_bytes(8, "big"), data)
+    return hmac.digest(key, b"".join(parts), "sha256").hex()
