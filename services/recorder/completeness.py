@@ -23,15 +23,18 @@ _INTERVAL: Final = 300.0
 SETTLED: Final = 120
 
 _HOLES: Final = """
-SELECT sum(toInt64(expected) - toInt64(found)) AS missing FROM (
-    SELECT ingress,
-           maxIf(ingress_seq, published_at < now() - {settled:UInt32}) AS expected,
-           countIf(ingress_seq <= expected) AS found
-    FROM (
-        SELECT ingress, ingress_seq, published_at FROM events WHERE ingress_seq > 0
-        UNION ALL
-        SELECT ingress, ingress_seq, published_at FROM session_frames WHERE ingress_seq > 0
-    )
+WITH numbered AS (
+    SELECT ingress, ingress_seq, published_at FROM events WHERE ingress_seq > 0
+    UNION ALL
+    SELECT ingress, ingress_seq, published_at FROM session_frames WHERE ingress_seq > 0
+)
+SELECT sum(missing) AS missing FROM (
+    SELECT toInt64(any(expected)) - toInt64(countIf(ingress_seq <= expected)) AS missing
+    FROM numbered
+    INNER JOIN (
+        SELECT ingress, maxIf(ingress_seq, published_at < now() - {settled:UInt32}) AS expected
+        FROM numbered GROUP BY ingress
+    ) AS ends USING (ingress)
     GROUP BY ingress
 )
 """
