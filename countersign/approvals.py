@@ -138,7 +138,5 @@ def _short(text: str) -> str:
 
 def _printable(text: str, *, keep_lines: bool = False) -> str:
     """The text without control characters: what an agent wrote must not steer the reviewer's terminal."""
-    return "".join(
-        char if char.isprintable() or (keep_lines and char == "\n") else "\ufffd" if char != "\n" else " "
-        for char in text
-    )
+    plain = text if keep_lines else text.replace("\n", " ")
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in plain)

@@ -233,3 +233,14 @@ async def test_wrong_settings_are_one_line_and_status_2(cli: Cli, settings: str 
     assert line.startswith("countersign: ")
     assert words in line
     assert not any(cli.directory.glob("data"))
+
+
+async def test_sigterm_while_it_starts_leaves_nothing_behind(start_up: StartUp) -> None:
+    up = start_up()
+    await until(lambda: (up.root / "nats/nats.log").exists())
+    below = up.alive()
+    assert up.stop() == 0
+    assert below
+    assert not any(_runs(process) for process in below)
+    assert up.process.stdout
+    assert up.process.stdout.read() == ""
