@@ -24,9 +24,9 @@ Moment = AwareDatetime
 
 
 class Contract(BaseModel):
-    """Base of everything that crosses a process boundary."""
+    """Base of everything that crosses a process boundary. Its errors never quote content (G4)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="float")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 def new_id() -> str:
