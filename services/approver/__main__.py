@@ -71,6 +71,7 @@ async def start(context: Context) -> Approver:
         channel.serve(app)
     await _background(context, desk, watching, verifier)
     await broker.start()
+    await broker.connection.flush()  # now the bus knows us: whoever reads "ready" is answered
     _checks(context, client, desk, watching)
     runner, context.listening["approver"] = await admin.serve(app, context.settings.listen.approver)
     for channel in desk.channels:

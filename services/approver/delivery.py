@@ -26,9 +26,9 @@ INBOX = f"{inbox('approver')}.".encode()
 #: One at a time and an answer at least this often: on a quiet bus a pull is renewed every 5 s.
 PULL = PullSub(batch_size=1, timeout=5.0)
 #: Seconds until an event comes again, to this copy or another, when nobody acked it.
-ACK_WAIT = 30.0
+ACK_WAIT = 10.0
 #: Seconds between two signs that we are still at it; several fit into ACK_WAIT.
-PROGRESS = 8.0
+PROGRESS = 3.0
 #: Seconds before another attempt: doubled each time, up to the second.
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 

@@ -121,8 +121,8 @@ def _views(records: list[Held]) -> tuple[ApprovalView, ...]:
     return tuple(views)
 
 
-def subscribe(broker: NatsBroker, api: Api) -> None:
-    """Register the subscriber, which replies."""
+def subscribe(broker: NatsBroker, api: Api | None = None) -> None:
+    """Register the subscriber, which replies; without an API it only describes itself (docs/asyncapi.yaml)."""
     here = Here(broker)
 
     @broker.subscriber(
@@ -131,9 +131,10 @@ def subscribe(broker: NatsBroker, api: Api) -> None:
         decoder=of(ApprovalQuery),
         ack_policy=AckPolicy.MANUAL,  # core NATS: nothing to ack; whoever asked asks again
         max_workers=MAX_QUERIES,
-        title="approver-api",
+        title="ApprovalQuery:Approver",
         description="Lists, shows and decides approvals for the bearer of the token in the header.",
     )
     async def on_query(query: ApprovalQuery) -> bytes:
+        assert api
         token = here.message.headers.get(subjects.REVIEWER_TOKEN_HEADER, "")
         return (await api.answer(query, token)).model_dump_json().encode()

@@ -21,8 +21,8 @@ DURABLE = "approver-requested"
 MAX_ACK_PENDING = 64
 
 
-def subscribe(broker: NatsBroker, approvals: Approvals) -> None:
-    """Register the subscriber."""
+def subscribe(broker: NatsBroker, approvals: Approvals | None = None) -> None:
+    """Register the subscriber; without a bucket it only describes itself (docs/asyncapi.yaml)."""
     here = Here(broker)
 
     @broker.subscriber(
@@ -35,10 +35,11 @@ def subscribe(broker: NatsBroker, approvals: Approvals) -> None:
         decoder=of(ApprovalRequested),
         ack_policy=AckPolicy.REJECT_ON_ERROR,
         no_reply=True,
-        title=DURABLE,
+        title="ApprovalRequested:Approver",
         description="Keeps each question that policy puts to people.",
     )
     async def on_requested(event: ApprovalRequested) -> None:
+        assert approvals
         try:
             await approvals.create(event)
         except StoreUnavailable:

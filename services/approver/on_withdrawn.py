@@ -20,8 +20,8 @@ MAX_ACK_PENDING = 64
 MAX_WAIT = timedelta(minutes=5)
 
 
-def subscribe(broker: NatsBroker, desk: Desk) -> None:
-    """Register the subscriber."""
+def subscribe(broker: NatsBroker, desk: Desk | None = None) -> None:
+    """Register the subscriber; without a desk it only describes itself (docs/asyncapi.yaml)."""
     here = Here(broker)
 
     @broker.subscriber(
@@ -34,10 +34,11 @@ def subscribe(broker: NatsBroker, desk: Desk) -> None:
         decoder=of(ApprovalWithdrawn),
         ack_policy=AckPolicy.REJECT_ON_ERROR,
         no_reply=True,
-        title=DURABLE,
+        title="ApprovalWithdrawn:Approver",
         description="Closes questions whose caller no longer waits.",
     )
     async def on_withdrawn(event: ApprovalWithdrawn) -> None:
+        assert desk
         try:
             result = await desk.decide(event.approval_id, Withdraw(event.reason))
         except StoreUnavailable:

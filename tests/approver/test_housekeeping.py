@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from examples.slack_standin import SlackStandin
 from schemas import subjects
 from schemas.approvals import ApprovalRecord
 from schemas.base import new_id
@@ -18,6 +19,7 @@ from schemas.events import ApprovalState, ApprovalWithdrawn
 from schemas.verdicts import Decision
 from services.approver import binding, pending
 from services.approver.record import Held
+from services.approver.slack.blocks import APPROVE
 from services.runtime import keys
 from services.runtime.settings.model import ApprovalSettings
 from tests.approver.builders import person, question
@@ -172,3 +174,27 @@ async def _approved(world: World, approval_id: str):
     except (Error, OSError, TimeoutError):
         return None
     return reply if reply.status == 200 else None
+
+
+async def test_kill_9_with_a_question_in_slack_keeps_its_one_message_and_its_buttons(
+    world: World, tmp_path: Path
+) -> None:
+    async with SlackStandin() as slack:
+        config = {
+            "channel": "#agent-approvals", "bot_token": slack.bot_token, "app_token": slack.app_token,
+            "api_url": slack.api_url,
+        }  # fmt: skip
+        first = await _process(world, tmp_path, slack=config)
+        asked = await world.ask(question())
+        message = await slack.wait_for_message("C0APPROVE")
+        first.kill()
+        await first.wait()
+        await until(lambda: not slack.socket.connections)
+        second = await _process(world, tmp_path, slack=config)
+        await slack.wait_for_sockets()
+        assert (await slack.click("alice", message.ts, APPROVE)).acked
+        await world.until_state(asked.approval_id, "approved")
+        await until(lambda: "Approved" in message.text, 60)
+        assert len(slack.messages("C0APPROVE")) == 1
+        second.terminate()
+        assert await asyncio.wait_for(second.wait(), 20) == 0

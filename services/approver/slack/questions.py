@@ -135,8 +135,8 @@ class Questions:
         return await self.approvals.step(approval_id, noted)
 
 
-def subscribe(broker: NatsBroker, questions: Questions, tasks: TaskGroup) -> None:
-    """Register both subscribers."""
+def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: TaskGroup | None = None) -> None:
+    """Register both subscribers; without the parts they only describe themselves (docs/asyncapi.yaml)."""
     here = Here(broker)
 
     @broker.subscriber(
@@ -150,10 +150,12 @@ def subscribe(broker: NatsBroker, questions: Questions, tasks: TaskGroup) -> Non
         decoder=of(ApprovalRequested),
         ack_policy=AckPolicy.REJECT_ON_ERROR,
         no_reply=True,
-        title=REQUESTED,
+        title="ApprovalRequested:Slack",
         description="Posts each question to Slack.",
     )
     async def on_requested(event: ApprovalRequested) -> None:
+        assert questions is not None
+        assert tasks is not None
         try:
             async with here.keeping(tasks):
                 await questions.ask(event)
@@ -172,10 +174,12 @@ def subscribe(broker: NatsBroker, questions: Questions, tasks: TaskGroup) -> Non
         decoder=of(ApprovalResolved),
         ack_policy=AckPolicy.REJECT_ON_ERROR,
         no_reply=True,
-        title=RESOLVED,
+        title="ApprovalResolved:Slack",
         description="Shows in Slack how each question was settled; the buttons go.",
     )
     async def on_resolved(event: ApprovalResolved) -> None:
+        assert questions is not None
+        assert tasks is not None
         try:
             async with here.keeping(tasks):
                 await questions.show(event.approval_id)

@@ -1,0 +1,18 @@
+"""What this service hears and says on the bus, for docs/asyncapi.yaml: the subscribers themselves, without parts."""
+
+from faststream.nats import NatsBroker
+
+from schemas import subjects
+from schemas.events import ApprovalResolved, VerdictReached
+from services.approver import on_query, on_requested, on_withdrawn
+from services.approver.slack import questions
+
+
+def declare(broker: NatsBroker) -> None:
+    """Put them on a broker that never connects."""
+    on_requested.subscribe(broker)
+    on_withdrawn.subscribe(broker)
+    on_query.subscribe(broker)
+    questions.subscribe(broker)
+    broker.publisher(subjects.APPROVALS_RESOLVED, schema=ApprovalResolved, title="ApprovalResolved")
+    broker.publisher(subjects.VERDICTS, schema=VerdictReached, title="VerdictReached:Approver")
