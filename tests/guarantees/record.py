@@ -21,8 +21,10 @@ from tests.guarantees.traffic import Sent
 #: Seconds until everything is stored and closed: an ingress's time to live, the recorder's grace, and a busy machine.
 DRAIN = 90.0
 
+#: Attempts only: what was turned away at the door has no resources.
 _OPERATIONS = """
-SELECT resources[1] AS path, operation_id, outcome, status, ingress FROM operations WHERE connector = 'vendor'
+SELECT resources[1] AS path, operation_id, outcome, status, ingress FROM operations
+WHERE connector = 'vendor' AND notEmpty(resources)
 """
 _EVENTS = "SELECT epoch, stream_seq, event_id, type FROM events WHERE stream = 'AUDIT'"
 _SECOND_OUTCOMES = """

@@ -21,7 +21,8 @@ FROM (SELECT * FROM outcomes WHERE self_contained) AS o
 ANY INNER JOIN attempts AS a USING (started_at, operation_id)
 UNION ALL
 -- 2. Still open, or its outcome does not tell the decision: the last verdict does. An outcome presumed by a recorder
---    counts only where the ingress left none.
+--    counts only where the ingress left none. One that tells who and what, because the ingress had no ack, stands here
+--    if the attempt came through after all.
 SELECT
     operation_id, session_id, started_at, nullIf(f.finished_at, toDateTime64(0, 6, 'UTC')) AS finished_at,
     subject, email, groups, issuer, kind, connector, protocol, action, resources, statement, findings,
@@ -47,11 +48,11 @@ ANY RIGHT JOIN (
 ANY LEFT JOIN (
     SELECT started_at, operation_id, at AS finished_at, outcome, reason, error, status, masked, request_bytes,
            response_bytes, rows, decided_ms, total_ms
-    FROM outcomes WHERE NOT self_contained AND NOT refused
+    FROM outcomes WHERE NOT self_contained
     ORDER BY presumed LIMIT 1 BY started_at, operation_id
 ) AS f USING (started_at, operation_id)
 UNION ALL
--- 3. Turned away at the door: there was never an attempt.
+-- 3. Turned away at the door, or its attempt never came through: there is none on record.
 SELECT
     operation_id, session_id, started_at, at AS finished_at, subject, email, groups, issuer, kind,
     if(refusal_connector != '', refusal_connector, connector) AS connector, protocol, action,
@@ -59,7 +60,8 @@ SELECT
     multiIf(reason != '', reason, error != '', error, refusal_code) AS reason,
     policy_version, approval_id, approved_by, outcome, status, masked, request_bytes, response_bytes, rows,
     decided_ms, total_ms, ingress
-FROM outcomes WHERE refused;
+FROM (SELECT started_at, operation_id FROM attempts) AS a
+RIGHT ANTI JOIN (SELECT * FROM outcomes WHERE refused) AS r USING (started_at, operation_id);
 
 CREATE OR REPLACE VIEW approvals AS
 SELECT
