@@ -98,7 +98,7 @@ def _verifier(context: Context) -> TokenVerifier:
 async def _parts(context: Context, client: Client, verifier: TokenVerifier, upstreams: dict[str, Upstream]) -> Parts:
     settings, jetstream = context.settings, client.jetstream()
     metrics = Metrics(context.registry)
-    emitter = Emitter(client, new_ingress_id(), settings.limits.outbox)
+    emitter = Emitter(client, new_ingress_id(), settings.limits.outbox, traced=context.tracer_provider is not None)
     gate = Gate(client, emitter, settings.limits.verdict_timeout)
     countersigned = Countersigned(
         approvals=await jetstream.key_value(subjects.APPROVALS_BUCKET),

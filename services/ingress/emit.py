@@ -45,8 +45,10 @@ class _Waiting:
 class Emitter:
     """The only publisher of this ingress. One inbox receives all acks."""
 
-    def __init__(self, client: Client, ingress: str, outbox: int) -> None:
+    def __init__(self, client: Client, ingress: str, outbox: int, *, traced: bool = False) -> None:
+        """`traced` puts the event's `traceparent` into a header, where OpenTelemetry's middleware looks for it."""
         self.ingress = ingress
+        self._traced = traced
         self._client = client
         self._limit = outbox
         self._sequence = count(1)
@@ -82,7 +84,9 @@ class Emitter:
         """Publish once, now; `on_ack` gets None when JetStream stored it, else the reason. Raises NotStored."""
         reply = self._expect(on_ack)
         try:
-            await self._client.publish(subjects.of(event), event.model_dump_json().encode(), reply=reply)
+            headers = {"traceparent": event.traceparent} if self._traced else None
+            payload = event.model_dump_json().encode()
+            await self._client.publish(subjects.of(event), payload, reply=reply, headers=headers)
         except (NatsError, OSError) as error:
             self.forget(reply)
             raise NotStored(str(error)) from error
