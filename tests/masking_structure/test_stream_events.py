@@ -1,0 +1,256 @@
+"""Server-sent events around the texts: framing, ends, errors, repeats, and what a hostile upstream sends."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.ingress.masking import MaskingError, Replacer
+from services.ingress.masking.llm_stream import sse
+from services.ingress.masking.llm_stream.limits import EVENT_LIMIT
+from services.ingress.masking.llm_stream.masker import EventStreamMasker
+from services.ingress.masking.llm_stream.reassemble import reassemble
+from tests.masking_structure.streams import DOCUMENTS, SCANNER, TEXTS, chat_chunk, event, masked, values
+
+CARD = "4111 1111 1111 1111"
+
+
+def content(stream: bytes, index: int = 0, member: str = "content") -> str:
+    choices = [choice for value in values(stream) for choice in value["choices"] if choice["index"] == index]
+    return "".join(choice["delta"].get(member) or "" for choice in choices)
+
+
+@pytest.mark.parametrize("shape", [*TEXTS, *DOCUMENTS], ids=lambda shape: shape.name)
+def test_a_stream_without_values_passes_byte_by_byte(shape) -> None:  # type: ignore[no-untyped-def]
+    stream = (
+        shape.write(["All is well, ", "\n\n", "indeed. "])
+        if shape in TEXTS
+        else shape.write(['{"a": ', '"b c", ', '"d": 1.50}'])
+    )
+    for newline in (b"\n", b"\r\n", b"\r"):
+        raw = b": ping\n\nretry: 10\nid: 7\n\n".replace(b"\n", newline) + stream.replace(b"\n", newline)
+        # A text that ends in a word is held to its end, for it could be an address: the concatenation is the same.
+        if shape in TEXTS:
+            assert masked(raw) == raw
+        assert masked(raw, range(len(raw))) == masked(raw)
+
+
+def test_the_first_word_goes_out_when_it_is_no_part_of_a_value() -> None:
+    masker = EventStreamMasker(SCANNER, Replacer())
+    first = chat_chunk({"content": "Yes, "})
+    assert masker.feed(first) == first
+
+
+def test_choices_and_members_are_masked_each_as_one_text() -> None:
+    stream = b"".join(
+        chat_chunk({"content": a, "reasoning_content": b}, index=0) + chat_chunk({"content": c}, index=1)
+        for a, b, c in zip(
+            ["4111 1111 ", "1111 1111 ok"], ["bob@exa", "mple.com!"], ["4111 1111 ", "2222 is no card"], strict=True
+        )
+    )
+    stream += chat_chunk({}, "stop", 0) + chat_chunk({}, "stop", 1) + b"data: [DONE]\n\n"
+    out = masked(stream)
+    assert content(out) == "[CREDIT_CARD] ok"
+    assert content(out, member="reasoning_content") == "[EMAIL]!"
+    assert content(out, 1) == "4111 1111 2222 is no card"
+
+
+def test_what_is_held_goes_out_before_the_event_that_ends_its_text() -> None:
+    out = masked(chat_chunk({"content": "call 4111"}) + chat_chunk({}, "stop") + b"data: [DONE]\n\n")
+    found = values(out)
+    assert [choice["delta"].get("content") for value in found for choice in value["choices"]] == ["call ", "4111", None]
+    assert found[-1]["choices"][0]["finish_reason"] == "stop"
+    assert out.endswith(b"data: [DONE]\n\n")
+
+
+def test_what_is_held_goes_out_with_an_end_that_carries_text_itself() -> None:
+    out = masked(chat_chunk({"content": "call "}) + chat_chunk({"content": "4111"}, "stop"))
+    assert [value["choices"][0]["delta"]["content"] for value in values(out)] == ["call ", "4111"]
+
+
+def test_what_is_held_goes_out_when_the_stream_ends_without_a_word() -> None:
+    assert content(masked(chat_chunk({"content": "call 4111"}))) == "call 4111"
+
+
+def test_a_stream_that_breaks_off_lets_go_of_nothing_held() -> None:
+    masker = EventStreamMasker(SCANNER, Replacer())
+    out = masker.feed(chat_chunk({"content": f"card {CARD[:-1]}"}) + b'data: {"choices":[{"delta":{"content":"4')
+    assert b"4111" not in out
+
+
+def test_an_event_that_was_cut_off_is_dropped() -> None:
+    whole = chat_chunk({"content": "well "})
+    assert masked(whole + f'data: {{"choices":[{{"delta":{{"content":"{CARD}'.encode()) == whole
+    assert masked(whole + b"data: [DONE]\n").startswith(whole + b"data: [DONE]\n")
+
+
+def test_fields_numbers_and_other_lines_stay_as_they_were_when_a_text_changes() -> None:
+    raw = b'id: 5\r\nevent: message\r\ndata: {"x": 1.50, "big":123456789012345678901234567890,\r\ndata:  "choices":[{"index":0,"delta":{"content":"bob@example.com!"}}]}\r\n\r\n'
+    assert masked(raw) == raw.replace(b"bob@example.com", b"[EMAIL]").replace(b"data:  ", b"data:  ")
+
+
+def test_values_outside_the_texts_are_masked_too() -> None:
+    stream = chat_chunk({"content": "ok "}).replace(b'"gpt-5"', b'"bob\\u0040example.com", "x":4111111111111111')
+    (value,) = values(masked(stream))
+    assert (value["model"], value["x"], value["choices"][0]["delta"]["content"]) == ("[EMAIL]", "[CREDIT_CARD]", "ok ")
+
+
+def test_tokens_with_probabilities_are_left_out_where_a_value_is_spelt() -> None:
+    def chunk(text: str) -> bytes:
+        stream = json.loads(chat_chunk({"content": text})[6:])
+        stream["choices"][0]["logprobs"] = {"content": [{"token": text, "top_logprobs": []}]}
+        return event(stream)
+
+    stream = chunk("my card ") + b"".join(chunk(part) for part in ("4111 ", "1111 ", "1111 ", "1111", " thanks. "))
+    out = masked(stream + chat_chunk({}, "stop"))
+    assert re.search(rb"4111|1111", out) is None
+    assert values(out)[0]["choices"][0]["logprobs"]["content"][0]["token"] == "my card "
+
+
+def test_errors_pings_and_unknown_events_are_masked_by_themselves() -> None:
+    raw = b': bob@example.com\n\nevent: error\ndata: {"error":{"message":"bob\\u0040example.com"}}\n\ndata: bob@example.com\n\n'
+    out = masked(raw)
+    assert b"bob" not in out
+    assert json.loads(out.split(b"data: ")[1].split(b"\n")[0]) == {"error": {"message": "[EMAIL]"}}
+
+
+def test_an_answer_in_a_json_schema_stays_json() -> None:
+    text = json.dumps({"mail": "bob@example.com", "card": 4111111111111111}).replace("@", "\\u0040")
+    for at in range(len(text)):
+        out = masked(TEXTS[0].write([text[:at], text[at:]]))
+        assert json.loads(TEXTS[0].read(out)) == {"mail": "[EMAIL]", "card": "[CREDIT_CARD]"}
+
+
+def test_thinking_goes_out_before_its_signature() -> None:
+    start = event({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}})
+    think = event({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "so 41"}})
+    sign = event({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "Eq"}})
+    deltas = [value["delta"] for value in values(masked(start + think + sign)) if "delta" in value]
+    assert [delta.get("thinking", delta.get("signature")) for delta in deltas] == ["so ", "41", "Eq"]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        chat_chunk({"content": "4111 1111 "}) + chat_chunk({}, "stop") + chat_chunk({"content": "1111 1111"}),
+        b'data: {"choices":[{"delta":{"content":"4111 1111 ","content":"x"}}]}\n\n',
+    ],
+    ids=["a text goes on after its end", "a key comes twice"],
+)
+def test_what_could_hide_a_value_is_refused(stream: bytes) -> None:
+    with pytest.raises(MaskingError):
+        masked(stream)
+
+
+def test_after_an_error_nothing_more_goes_out() -> None:
+    masker = EventStreamMasker(SCANNER, Replacer())
+    for _ in range(2):
+        with pytest.raises(MaskingError):
+            masker.feed(b'data: {"a":1,"a":2}\n\ndata: {"b":1}\n\n')
+
+
+def test_an_event_has_a_largest_size() -> None:
+    framing = sse.Framing()
+    with pytest.raises(MaskingError):
+        for _ in range(EVENT_LIMIT // (1 << 20) + 1):
+            framing.receive(b"x" * (1 << 20))
+
+
+@given(
+    blocks=st.lists(st.sampled_from([b"data: x", b"data:y\n", b": c", b"event: e\ndata: 1\ndata: 2", b""]), max_size=6),
+    newline=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    data=st.data(),
+)
+def test_framing_gives_the_same_bytes_at_any_cut(blocks: list[bytes], newline: bytes, data: st.DataObject) -> None:
+    raw = b"".join((block + b"\n\n").replace(b"\n", newline) for block in blocks)
+    framing = sse.Framing()
+    at = data.draw(st.integers(0, len(raw)))
+    found = framing.receive(raw[:at]) + framing.receive(raw[at:])
+    assert b"".join(each.raw for each in found) + framing.rest == raw
+    assert [each.data for each in found if each.data] == [each.data for each in sse.Framing().receive(raw) if each.data]
+
+
+_JSONISH = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["4111 1111 ", "1111 1111", "stop", "bob@", "x.com ", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "delta",
+                    "content",
+                    "index",
+                    "finish_reason",
+                    "type",
+                    "text",
+                    "tool_calls",
+                    "function",
+                    "arguments",
+                    "candidates",
+                    "parts",
+                    "logprobs",
+                    "message",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+_TYPES = st.sampled_from(
+    [
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.completed",
+        "content_block_delta",
+        "content_block_stop",
+        "message_start",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(events=st.lists(st.tuples(_JSONISH, _TYPES), max_size=6), data=st.data())
+def test_hostile_events_raise_nothing_else_and_leak_nothing(events, data) -> None:  # type: ignore[no-untyped-def]
+    raw = b"".join(event({**value, "type": kind} if isinstance(value, dict) else value) for value, kind in events)
+    cut = data.draw(st.integers(0, len(raw)))
+    try:
+        out = masked(raw, [cut])
+    except MaskingError:
+        return
+    assert b"4111 1111 1111 1111" not in out
+    texts = reassemble(out) or {}
+    for name, text in texts.items():
+        assert not (isinstance(text, str) and "4111 1111 1111 1111" in text), name
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    raw=st.binary(max_size=80)
+    | st.lists(
+        st.sampled_from([b"data: ", b"{", b"}", b"\n", b"\r", b'"a":', b"[DONE]", b"\xff", b"bob@x.com", b":", b" "])
+    ).map(b"".join)
+)
+def test_hostile_bytes_raise_nothing_else(raw: bytes) -> None:
+    try:
+        assert b"bob@x.com" not in masked(raw)
+    except MaskingError:
+        pass
+
+
+def test_the_record_has_the_answer_as_one() -> None:
+    stream = TEXTS[0].write(["Hel", "lo ", "you"])
+    assert reassemble(stream) == {"model": "gpt-5", "usage": {"total_tokens": 12}, "0.content": "Hello you"}
+    tool = reassemble(DOCUMENTS[0].write(['{"a"', ": 1}"]))
+    assert tool is not None
+    assert tool["0.tool_calls.0.function.arguments"] == '{"a": 1}'
+    assert reassemble(b"data: hello\n\n") is None
