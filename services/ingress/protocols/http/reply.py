@@ -22,12 +22,17 @@ from services.ingress.upstream import Upstream
 SMALL = 64 * 1024
 #: RFC 9110, section 6.4.1: these have no content.
 _WITHOUT_BODY = frozenset({204, 304})
+#: Fields about the very bytes of a body; untrue of a masked one (RFC 9110, section 8.4; RFC 9530).
+_ABOUT_BYTES = ("Content-Encoding", "Content-MD5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges")
 
 
 def negotiate_coding(fields: CIMultiDict[str], verdict: Verdict) -> None:
-    """Ask the upstream only for codings that we can read where we have to."""
-    if verdict.obligations.mask.response:
+    """Ask the upstream only for what we can read where we have to: known codings, and whole bodies."""
+    mask = verdict.obligations.mask
+    if mask.response or mask.fields:
         fields["Accept-Encoding"] = "identity"
+        for name in ("Range", "If-Range"):  # two ranges could hold half of a value each
+            fields.popall(name, None)
     elif verdict.obligations.record == "full" and "Accept-Encoding" in fields:
         offered = fields["Accept-Encoding"].lower()
         fields["Accept-Encoding"] = ", ".join(c for c in ("gzip", "deflate") if c in offered) or "identity"
@@ -41,7 +46,11 @@ async def send(
     if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
         return await _send_head(request, answer, fields)
     media, coding = media_type(answer.headers.get("Content-Type", "")), coding_of(answer.headers)
-    masker = parts.inspector.reply(media, coding, verdict.obligations.mask)
+    action = story.attempt.operation.action if story.attempt else ""
+    masker = parts.inspector.reply(media, coding, verdict.obligations.mask, action)
+    if masker:
+        for name in _ABOUT_BYTES:
+            fields.popall(name, None)
     window = parts.settings.limits.inspection_window if verdict.obligations.record == "full" else 0
     copy = _Copy(window)
     chunks = copy.of(upstream.chunks(answer))
