@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import orjson
-from aiohttp import hdrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
 #: Content is never unpacked to more than this many times the inspection window (a compression bomb stays small).
@@ -48,7 +47,7 @@ def media_type(value: str) -> MediaType:
 
 def coding_of(fields: CIMultiDict[str] | CIMultiDictProxy[str]) -> str:
     """The content coding, lower-case; empty for identity."""
-    coding = fields.get(hdrs.CONTENT_ENCODING, "").strip().lower()
+    coding = fields.get("Content-Encoding", "").strip().lower()
     return "" if coding == "identity" else coding
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from faststream.message import StreamMessage
+from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -70,6 +71,7 @@ def declare(broker: NatsBroker, judge: Judge | None = None) -> None:
     subscriber = broker.subscriber(
         subjects.ATTEMPTS,
         queue=subjects.POLICY_QUEUE,
+        ack_policy=AckPolicy.MANUAL,  # core NATS: nothing to ack
         no_reply=True,
         decoder=decode if judge else of(OperationAttempted),
         pending_msgs_limit=MAX_PENDING,

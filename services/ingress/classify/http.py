@@ -1,7 +1,5 @@
 """An HTTP request as an Operation: `http.<method>`, or the model provider's call that it is (classify/llm.py)."""
 
-from aiohttp import web
-
 from schemas.base import Json
 from schemas.operations import Operation
 from services.ingress.classify import llm
@@ -10,25 +8,26 @@ from services.ingress.content import Content
 from services.ingress.protocols.http.target import Target
 
 
-def action_of(request: web.BaseRequest) -> str:
-    """`http.websocket` for an upgrade (RFC 6455, section 4.1), else `http.<method>`."""
-    upgrade = request.headers.get("Upgrade", "").strip().lower()
-    return "http.websocket" if upgrade == "websocket" else f"http.{request.method.lower()}"
+def action_of(method: str, upgrade: str) -> str:
+    """`http.websocket` for an upgrade (RFC 6455, section 4.1), else `http.<method>`; `upgrade` is that field, or ''."""
+    return "http.websocket" if upgrade.strip().lower() == "websocket" else f"http.{method.lower()}"
 
 
 def operation(
-    request: web.BaseRequest,
+    method: str,
     target: Target,
     content: Content,
     *,
+    upgrade: str,
+    size: int,
     statement: str,
     path: str,
     query: dict[str, str],
     key: bytes,
 ) -> Operation:
-    """Build it from what was read; `statement`, `path` and `query` come masked."""
-    action = action_of(request)
-    call = llm.classify(request.method, target.path, content.json)
+    """Build it from what was read; `statement`, `path` and `query` come masked, `size` in bytes as announced."""
+    action = action_of(method, upgrade)
+    call = llm.classify(method, target.path, content.json)
     attributes: Json = {"media_type": content.media.name} if content.raw else {}
     if content.opaque:
         attributes["opaque"] = True
@@ -38,11 +37,11 @@ def operation(
         action=call.action if call else action,
         resources=(path, call.model) if call else (path,),
         statement=statement,
-        method=request.method,
+        method=method,
         path=path,
         query=query,
         attributes=attributes,
-        size=max(len(content.raw), request.content_length or 0),
+        size=max(len(content.raw), size),
         complete=content.complete and not content.opaque,
         digest=digest(key, _canonical(action, target, content)),
     )

@@ -118,9 +118,11 @@ class Exchange:
         self.masked_path = path.recorded
         self.findings = statement.findings + path.findings + query.findings
         return classify.operation(
-            self.request,
+            self.request.method,
             self.target,
             content,
+            upgrade=self.request.headers.get("Upgrade", ""),
+            size=self.request.content_length or 0,
             statement=statement.recorded,
             path=path.recorded,
             query=query.recorded,
