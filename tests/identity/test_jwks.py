@@ -377,5 +377,5 @@ def test_intervals_are_in_order() -> None:
 async def _until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Let the other side go on until the condition holds; fail after that many seconds."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the condition is another machine's state
+        while not condition():
             await asyncio.sleep(0)

@@ -353,7 +353,7 @@ class TestStoreOverHttp:
 class TestTogether:
     async def test_inserts_do_not_wait_for_slow_readers(self, store: Store, http: aiohttp.ClientSession) -> None:
         """Every slow query would run into its two seconds; the insert is there long before they end."""
-        slow = [asyncio.ensure_future(self.ask(http, SLOW)) for _ in range(3)]  # noqa: TID251
+        slow = [asyncio.ensure_future(self.ask(http, SLOW)) for _ in range(3)]
         while int(await self.text(http, "SELECT count() FROM reads")) < 4:
             await store.insert("reads", [(4, "four")], ["id", "s"], "token-4")
         assert not any(task.done() for task in slow)
