@@ -25,6 +25,9 @@ class Lane:
 
     def __init__(self, pace: float = PACE, burst: int = BURST, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = asyncio.Lock()
+        #: Held by whoever prepares the next new message: taken on arrival, so that reading and writing the bucket
+        #: does not change who comes first, and what is posted is as things stand at that moment.
+        self.turn = asyncio.Lock()
         self._pace, self._allowance, self._clock = pace, pace * (burst - 1), clock
         #: When the next message would be due if none had come early (a generic cell rate algorithm).
         self._due = 0.0
@@ -32,7 +35,7 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether nothing waits here."""
-        return not self._lock.locked()
+        return not self._lock.locked() and not self.turn.locked()
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work` when it is its turn. Raises what it raises; RateLimited only after MAX_HELD waits."""

@@ -13,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from schemas.approvals import Reviewer
 from services.approver.slack.web import call
+from services.runtime.settings import SettingsError
 from services.runtime.settings.model import Person
 
 #: Seconds for which Slack's answer about an account counts; a deactivated one cannot click in the meantime.
@@ -80,5 +81,9 @@ class People:
 
 
 def by_address(people: Iterable[Person]) -> dict[str, Person]:
-    """People by e-mail address, in lower case."""
-    return {person.email.casefold(): person for person in people}
+    """People by e-mail address, in lower case. Raises SettingsError when one address stands for two."""
+    known: dict[str, Person] = {}
+    for person in people:
+        if known.setdefault(person.email.casefold(), person) is not person:
+            raise SettingsError(f"countersign.yaml: identity.people: {person.email} stands there twice; merge the two")
+    return known

@@ -63,7 +63,12 @@ class Questions:
     clock: Callable[[], datetime]
 
     async def ask(self, request: ApprovalRequested) -> None:
-        """Have the question in Slack, once. Raises SlackTrouble, StoreUnavailable."""
+        """Have the question in Slack, once, after those that came before. Raises SlackTrouble, StoreUnavailable."""
+        channel = request.terms.slack or self.default
+        async with self.board.lanes.of(channel).turn:
+            await self._ask(request, channel)
+
+    async def _ask(self, request: ApprovalRequested, channel: str) -> None:
         record = await self.approvals.create(request)
         if record.posted:
             return
@@ -72,7 +77,7 @@ class Questions:
         if not record.open:
             await self._note(record.approval_id, None)  # settled before anybody saw it
             return
-        await self._post(record)
+        await self._post(record, channel)
 
     async def show(self, approval_id: str) -> None:
         """Bring the message up to date. Raises SlackTrouble, StoreUnavailable, NotYet."""
@@ -109,8 +114,7 @@ class Questions:
         await self._posted(record, found)
         return True
 
-    async def _post(self, record: Held) -> None:
-        channel = record.request.terms.slack or self.default
+    async def _post(self, record: Held, channel: str) -> None:
         if not record.posting:
             await self._note(record.approval_id, MessageRef(channel=channel, ts=""))
         try:
