@@ -15,7 +15,7 @@ from nats.js.errors import NotFoundError
 
 from schemas.subjects import AUDIT_STREAM
 from tests.conftest import until
-from tests.guarantees.stack import READY, Stack
+from tests.guarantees.stack import Stack
 from tests.guarantees.traffic import Sent
 
 #: Seconds until everything is stored and closed: an ingress's time to live, the recorder's grace, and a busy machine.
@@ -75,9 +75,19 @@ class Audit:
         return rows
 
 
+async def ingresses(stack: Stack) -> set[str]:
+    """The ids of all ingress processes on record."""
+    return {row["ingress"] for row in await Audit(stack).sql("SELECT DISTINCT ingress FROM attempts")}
+
+
+async def last_seq(stack: Stack) -> int:
+    """The stream's end."""
+    return (await stack.admin.jetstream().stream_info(AUDIT_STREAM)).state.last_seq
+
+
 async def stored(stack: Stack) -> bool:
     """Whether ClickHouse has the stream's last message."""
-    last = (await stack.admin.jetstream().stream_info(AUDIT_STREAM)).state.last_seq
+    last = await last_seq(stack)
     try:
         row = await Audit(stack).one("SELECT max(stream_seq) AS last FROM events WHERE stream = 'AUDIT'")
     except Unavailable:
@@ -130,8 +140,11 @@ class Findings:
         return len(found)
 
 
-async def examine(stack: Stack, sent: Iterable[Sent], dead: Iterable[str] = ()) -> Findings:
-    """Hold the record against everything else; `dead` are the ids of ingresses that were killed."""
+async def examine(stack: Stack, sent: Iterable[Sent], dead: Iterable[str] = (), after: int = 0) -> Findings:
+    """Hold the record against everything else; `dead` are the ids of ingresses that were killed.
+
+    Of the stream only the messages behind sequence `after` are read: those up to it were compared before.
+    """
     findings, audit, everything = Findings(), Audit(stack), list(sent)
     operations = defaultdict(list)
     for row in await audit.sql(_OPERATIONS):
@@ -139,7 +152,7 @@ async def examine(stack: Stack, sent: Iterable[Sent], dead: Iterable[str] = ()) 
     _operations(findings, stack, operations, set(dead))
     _replies(findings, stack, operations, everything)
     findings.duplicates += findings.expect(await audit.sql(_SECOND_OUTCOMES), "second outcomes")
-    await _events(findings, stack, audit)
+    await _events(findings, stack, audit, after)
     return findings
 
 
@@ -170,7 +183,7 @@ def _replies(findings: Findings, stack: Stack, operations: dict[str, list[dict[s
     findings.expect((n for n in refused if outcome.get(n) == "forwarded"), "refused but told as forwarded")
 
 
-async def _events(findings: Findings, stack: Stack, audit: Audit) -> None:
+async def _events(findings: Findings, stack: Stack, audit: Audit, after: int) -> None:
     """G7: every message of the stream is in ClickHouse once, under its own sequence."""
     rows = await audit.sql(_EVENTS)
     ids, places = Counter(r["event_id"] for r in rows), Counter((r["epoch"], int(r["stream_seq"])) for r in rows)
@@ -178,7 +191,7 @@ async def _events(findings: Findings, stack: Stack, audit: Audit) -> None:
     findings.duplicates += findings.expect((p for p, n in places.items() if n > 1), "sequences stored twice")
     findings.expect(sorted({r["epoch"] for r in rows})[1:], "the stream began anew, or went back")
     by_place = {int(row["stream_seq"]): row["event_id"] for row in rows}
-    messages = await messages_of(stack)
+    messages = await messages_of(stack, after)
     lost = (seq for seq, event_id in messages.items() if by_place.get(seq) != event_id)
     findings.missing += findings.expect(lost, "in the stream, not in ClickHouse")
     findings.missing += findings.expect(set(range(1, max(by_place, default=0) + 1)) - by_place.keys(), "holes")
@@ -186,18 +199,15 @@ async def _events(findings: Findings, stack: Stack, audit: Audit) -> None:
     findings.expect(letters, "dead letters")
 
 
-async def messages_of(stack: Stack) -> dict[int, str]:
-    """Sequence to event id of every message that the AUDIT stream holds."""
+async def messages_of(stack: Stack, after: int = 0) -> dict[int, str]:
+    """Sequence to event id of every message that the AUDIT stream holds behind `after`."""
     jetstream = stack.admin.jetstream()
     state = (await jetstream.stream_info(AUDIT_STREAM)).state
     found: dict[int, str] = {}
-    for seq in range(max(1, state.first_seq), state.last_seq + 1):
+    for seq in range(max(after + 1, state.first_seq), state.last_seq + 1):
         try:
             message = await jetstream.get_msg(AUDIT_STREAM, seq, direct=True)
         except NotFoundError:
             continue
         found[seq] = json.loads(message.data or b"{}")["event_id"]
     return found
-
-
-__all__ = ["DRAIN", "READY", "Audit", "Findings", "Unavailable", "drained", "examine", "messages_of", "stored"]

@@ -1,0 +1,105 @@
+"""Parts that are silent, full or away: 503 and nothing forwarded, and back by itself (G1, G2; "dead parts")."""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from nats.js.api import StreamConfig
+
+from schemas.subjects import AUDIT_STREAM, RECORDER_BUCKET
+from services.recorder.position import decode, encode
+from tests.conftest import until
+from tests.guarantees.agents import Agents, Reply
+from tests.guarantees.record import drained, examine, stored
+from tests.guarantees.stack import Stack
+from tests.guarantees.traffic import Traffic
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+
+
+async def recovers(agents: Agents) -> None:
+    """A request is served again, without anybody's help."""
+
+    async def served() -> bool:
+        return (await agents.post("charges", agents.nonce())).status == 200
+
+    await until(served, 60)
+
+
+@asynccontextmanager
+async def silent(stack: Stack, name: str) -> AsyncIterator[None]:
+    """A process that is there, keeps its connections, and does not answer."""
+    process = stack.nats.process if name == "nats" else stack.copies[name].process
+    assert process
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def refused(reply: Reply) -> bool:
+    return (reply.status, reply.code, reply.headers["Content-Type"]) == (503, "no_verdict", "application/problem+json")
+
+
+@pytest.mark.parametrize("name", ["policy", "nats"])
+async def test_silence_is_a_503_and_a_late_answer_forwards_nothing(stack: Stack, name: str) -> None:
+    agents = Agents(stack)
+    nonce = agents.nonce()
+    async with silent(stack, name):
+        reply = await agents.post("charges", nonce)
+    assert refused(reply), reply
+    await recovers(agents)  # by now the late ack and verdict have been heard
+    await drained(stack)
+    assert nonce not in stack.upstream.received
+
+
+async def test_a_full_stream_is_a_503_until_there_is_room(stack: Stack) -> None:
+    agents, jetstream = Agents(stack), stack.admin.jetstream()
+    await until(lambda: stored(stack))
+    info = await jetstream.stream_info(AUDIT_STREAM)
+    roomy: StreamConfig = info.config
+    await jetstream.update_stream(replace(roomy, max_bytes=info.state.bytes + 1))
+    try:
+        nonces = [agents.nonce() for _ in range(5)]
+        replies = [await agents.post("charges", nonce) for nonce in nonces]
+    finally:
+        await jetstream.update_stream(roomy)
+    assert all(refused(reply) for reply in replies), replies
+    await recovers(agents)
+    await drained(stack)
+    assert not set(nonces) & stack.upstream.received.keys()
+
+
+async def test_while_nothing_is_recorded_traffic_goes_on_and_the_lag_shows(stack: Stack) -> None:
+    """A rival copy holds the recorder's seat and writes nothing; when it falls silent the seat is taken back."""
+    bucket = await stack.admin.jetstream().key_value(RECORDER_BUCKET)
+
+    async def usurp() -> bool:
+        entry = await bucket.get(AUDIT_STREAM)
+        rival = replace(decode(entry.value or b""), writer="rival")
+        await bucket.update(AUDIT_STREAM, encode(rival.renew()), entry.revision)
+        return True
+
+    async def lag() -> float:
+        return await stack.metric("recorder", 'countersign_recorder_lag_messages{stream="AUDIT"}') or 0.0
+
+    async with Traffic([stack.copies["ingress"].url], stack.token(), clients=2) as traffic:
+        await usurp()
+        await until(lambda: traffic.ok() >= 50)
+        await until(lambda: _above(lag, 50))
+    assert traffic.statuses().keys() == {200}
+    await drained(stack)
+    await until(lambda: _below(lag, 1))
+    findings = await examine(stack, traffic.sent)
+    assert findings.duplicates == findings.missing == 0, findings.problems
+
+
+async def _above(measure: object, limit: float) -> bool:
+    return await measure() > limit  # type: ignore[operator,no-any-return]
+
+
+async def _below(measure: object, limit: float) -> bool:
+    return await measure() < limit  # type: ignore[operator,no-any-return]
