@@ -49,6 +49,9 @@ INGRESSES_BUCKET = "ingresses"
 #: The recorders' write position (services/recorder/position.py).
 RECORDER_BUCKET = "recorder"
 
+#: What placeholders stand for, encrypted (services/ingress/vault.py).
+VAULT_BUCKET = "vault"
+
 #: The key of the policy in force in POLICY_BUCKET.
 POLICY_KEY = "current"
 

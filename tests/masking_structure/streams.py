@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from services.ingress.masking import Replacer, Scanner, scanner_for
@@ -17,7 +18,7 @@ def masked(stream: bytes, cuts: Iterable[int] = ()) -> bytes:
     """The stream through a masker, cut into reads at these places."""
     masker = EventStreamMasker(SCANNER, Replacer())
     edges = [0, *sorted(cuts), len(stream)]
-    parts = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [stream[start:end] for start, end in pairwise(edges)]
     return b"".join(masker.feed(part) for part in parts) + masker.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 
@@ -89,8 +90,10 @@ def test_an_event_that_was_cut_off_is_dropped() -> None:
 
 
 def test_fields_numbers_and_other_lines_stay_as_they_were_when_a_text_changes() -> None:
-    raw = b'id: 5\r\nevent: message\r\ndata: {"x": 1.50, "big":123456789012345678901234567890,\r\ndata:  "choices":[{"index":0,"delta":{"content":"bob@example.com!"}}]}\r\n\r\n'
-    assert masked(raw) == raw.replace(b"bob@example.com", b"[EMAIL]").replace(b"data:  ", b"data:  ")
+    lines = [b"id: 5", b"event: message", b'data: {"x": 1.50, "big":123456789012345678901234567890,']
+    lines += [b'data: "choices":[{"index":0,"delta":{"content":"bob@example.com!"}}]}', b"", b""]
+    raw = b"\r\n".join(lines)
+    assert masked(raw) == raw.replace(b"bob@example.com", b"[EMAIL]")
 
 
 def test_values_outside_the_texts_are_masked_too() -> None:
@@ -112,7 +115,8 @@ def test_tokens_with_probabilities_are_left_out_where_a_value_is_spelt() -> None
 
 
 def test_errors_pings_and_unknown_events_are_masked_by_themselves() -> None:
-    raw = b': bob@example.com\n\nevent: error\ndata: {"error":{"message":"bob\\u0040example.com"}}\n\ndata: bob@example.com\n\n'
+    error = b'event: error\ndata: {"error":{"message":"bob\\u0040example.com"}}\n\n'
+    raw = b": bob@example.com\n\n" + error + b"data: bob@example.com\n\n"
     out = masked(raw)
     assert b"bob" not in out
     assert json.loads(out.split(b"data: ")[1].split(b"\n")[0]) == {"error": {"message": "[EMAIL]"}}
@@ -155,9 +159,9 @@ def test_after_an_error_nothing_more_goes_out() -> None:
 
 def test_an_event_has_a_largest_size() -> None:
     framing = sse.Framing()
+    framing.receive(b"x" * EVENT_LIMIT)
     with pytest.raises(MaskingError):
-        for _ in range(EVENT_LIMIT // (1 << 20) + 1):
-            framing.receive(b"x" * (1 << 20))
+        framing.receive(b"x")
 
 
 @given(
@@ -241,10 +245,8 @@ def test_hostile_events_raise_nothing_else_and_leak_nothing(events, data) -> Non
     ).map(b"".join)
 )
 def test_hostile_bytes_raise_nothing_else(raw: bytes) -> None:
-    try:
+    with contextlib.suppress(MaskingError):
         assert b"bob@x.com" not in masked(raw)
-    except MaskingError:
-        pass
 
 
 def test_the_record_has_the_answer_as_one() -> None:

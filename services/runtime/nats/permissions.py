@@ -80,6 +80,7 @@ _TABLE: dict[Role, Permissions] = {
             *_read_bucket(s.GRANTS_BUCKET),
             *_read_bucket(s.POLICY_BUCKET),
             *_write_bucket(s.INGRESSES_BUCKET),
+            *_write_bucket(s.VAULT_BUCKET),
             "$JS.FC.>",
         ),
         subscribe=(s.VERDICTS,),

@@ -21,6 +21,9 @@ INGRESS_TTL = 5.0
 #: Longest life of an approval's entry after its last step; the record itself is in ClickHouse.
 APPROVALS_TTL = 30 * 86400.0
 
+#: How long a placeholder can be turned back after it was last given out: agents come back to a conversation for days.
+VAULT_TTL = 7 * 86400.0
+
 
 def streams(settings: NatsSettings) -> tuple[StreamConfig, ...]:
     """AUDIT and RECORDING as they should be."""
@@ -32,9 +35,21 @@ def streams(settings: NatsSettings) -> tuple[StreamConfig, ...]:
 
 def buckets(settings: NatsSettings) -> tuple[KeyValueConfig, ...]:
     """The key-value buckets as they should be."""
-    ttl = {s.INGRESSES_BUCKET: INGRESS_TTL, s.APPROVALS_BUCKET: APPROVALS_TTL, s.GRANTS_BUCKET: APPROVALS_TTL}
+    ttl = {
+        s.INGRESSES_BUCKET: INGRESS_TTL,
+        s.APPROVALS_BUCKET: APPROVALS_TTL,
+        s.GRANTS_BUCKET: APPROVALS_TTL,
+        s.VAULT_BUCKET: VAULT_TTL,
+    }
     history = {s.POLICY_BUCKET: 20}
-    names = (s.APPROVALS_BUCKET, s.GRANTS_BUCKET, s.POLICY_BUCKET, s.INGRESSES_BUCKET, s.RECORDER_BUCKET)
+    names = (
+        s.APPROVALS_BUCKET,
+        s.GRANTS_BUCKET,
+        s.POLICY_BUCKET,
+        s.INGRESSES_BUCKET,
+        s.RECORDER_BUCKET,
+        s.VAULT_BUCKET,
+    )
     return tuple(
         KeyValueConfig(
             bucket=name,
