@@ -35,14 +35,14 @@ class Framing:
     """Cuts a byte stream into events."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._searched = 0
         self._after_cr = False
 
     @property
     def rest(self) -> bytes:
         """What stands after the last complete event."""
-        return self._buffer
+        return bytes(self._buffer)
 
     def receive(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises MaskingError for an event over EVENT_LIMIT."""
@@ -56,9 +56,9 @@ class Framing:
         start = 0
         search = max(0, self._searched - 3)
         while end := self._blank_line(start, search):
-            events.append(parse(self._buffer[start:end]))
+            events.append(parse(bytes(self._buffer[start:end])))
             start = search = end
-        self._buffer = self._buffer[start:]
+        del self._buffer[:start]
         self._searched = len(self._buffer)
         self._after_cr = bool(events) and not self._buffer and events[-1].raw.endswith(b"\r")
         if len(self._buffer) > EVENT_LIMIT:
