@@ -35,7 +35,7 @@ def from_source(source: Source) -> Settings:
     try:
         return Settings.model_validate(source.data)
     except ValidationError as error:
-        raise _explain(source, error.errors(include_url=False)[0]) from None
+        raise _explain(source, error.errors(include_url=False)) from None
 
 
 def reveal(secret: Secret, place: str) -> str:
@@ -46,8 +46,11 @@ def reveal(secret: Secret, place: str) -> str:
         raise SettingsError(f"countersign.yaml: {place}: {error}") from None
 
 
-def _explain(source: Source, details: ErrorDetails) -> SourceError:
-    path = _document_path(source.data, details["loc"])
+def _explain(source: Source, errors: list[ErrorDetails]) -> SourceError:
+    """The first thing that is wrong; where several kinds of value may stand, what each would take."""
+    # A misspelt key is both unknown and missing: only the first tells the remedy.
+    details = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    path = _document_path(source.data, details["loc"], details["type"])
     dotted = ".".join(str(part) for part in path) or "the file"
     match details["type"]:
         case "extra_forbidden":
@@ -55,19 +58,42 @@ def _explain(source: Source, details: ErrorDetails) -> SourceError:
         case "missing":
             return source.error(path[:-1], f"{dotted}: this key is required; add it")
         case _:
-            message = details["msg"].removeprefix("Value error, ")
-            return source.error(path, f"{dotted}: {message}")
+            here = [each for each in errors if _document_path(source.data, each["loc"], each["type"]) == path]
+            remedies = dict.fromkeys(_remedy(each) for each in here)
+            return source.error(path, f"{dotted}: {', or '.join(remedies)}")
 
 
-def _document_path(data: Any, location: Path) -> Path:
-    """Pydantic's location without the parts that are not in the document (union tags, `[key]`)."""
+#: Pydantic's error types in the words of somebody who writes YAML.
+_REMEDIES = {
+    "model_type": "write a mapping, such as `{key: value}`",
+    "dict_type": "write a mapping, such as `{key: value}`",
+    "tuple_type": "write a list, such as `[one, two]`",
+    "string_type": "write text; numbers, dates and true or false need quotation marks",
+    "path_type": "write the path of a file",
+    "string_pattern_mismatch": "use up to 63 lower-case letters, digits, `-` and `_`, a letter or digit first",
+}
+
+
+def _remedy(details: ErrorDetails) -> str:
+    if details["type"] == "literal_error":
+        return f"write {details['ctx']['expected']}"
+    return _REMEDIES.get(details["type"]) or details["msg"].removeprefix("Value error, ")
+
+
+def _document_path(data: Any, location: Path, kind: str) -> Path:
+    """Pydantic's location without the parts that are not in the document (union members, `[key]`).
+
+    The key that is missing is not in the document either; it is kept.
+    """
     path: list[str | int] = []
     for index, part in enumerate(location):
         inside = isinstance(data, dict) and part in data
         inside = inside or (isinstance(data, list) and isinstance(part, int) and part < len(data))
         if inside:
             data = data[part]
-        elif index < len(location) - 1 or part == "[key]":
+        elif kind in ("missing", "extra_forbidden") and index == len(location) - 1:
+            pass
+        else:
             continue
         path.append(part)
     return tuple(path)

@@ -114,8 +114,11 @@ class HttpConnector(Section):
     @field_validator("upstream")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts, port = urlsplit(value), urlsplit(value).port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise ValueError("write the upstream as https://host[:port][/path]")
         if parts.username or parts.password:
             raise ValueError("credentials belong under `inject`, not in the upstream's address")

@@ -9,10 +9,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_DURATION = re.compile(r"^(\d{1,15}(?:\.\d{1,15})?)(ms|s|m|h|d)$")
 _DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"^(\d+)\s*(B|KiB|MiB|GiB)?$")
+_SIZE = re.compile(r"^(\d{1,19})\s*(B|KiB|MiB|GiB)?$")
+#: Ten years, in seconds: more is a slip of the pen, and beyond what timers and JetStream take.
+LONGEST = 3650 * 86400
+#: What a signed 64-bit number holds.
+LARGEST = 2**63 - 1
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_PORT = re.compile(r"^[0-9]{1,5}$")
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 
 
@@ -26,19 +31,19 @@ def seconds(value: Any) -> float:
     """`300s`, `15m`, `1h`, `250ms` or a number of seconds, as seconds. Raises ValueError."""
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST:
         return float(value)
     if isinstance(value, str) and (found := _DURATION.match(value.strip())):
-        return float(found[1]) * _DURATION_UNITS[found[2]]
+        return seconds(float(found[1]) * _DURATION_UNITS[found[2]])
     raise ValueError("write a duration such as 250ms, 30s, 15m, 1h or 7d")
 
 
 def size(value: Any) -> int:
     """`256KiB`, `10MiB` or a number of bytes, as bytes. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST:
         return value
     if isinstance(value, str) and (found := _SIZE.match(value.strip())):
-        return int(found[1]) * _SIZE_UNITS[found[2] or "B"]
+        return size(int(found[1]) * _SIZE_UNITS[found[2] or "B"])
     raise ValueError("write a size such as 65536, 256KiB, 10MiB or 1GiB")
 
 
@@ -58,10 +63,10 @@ class Address(Section):
     @classmethod
     def parse(cls, value: Any) -> Any:
         """`127.0.0.1:8080` or `[::1]:8080` to an Address. Raises ValueError."""
-        if not isinstance(value, str):
+        if isinstance(value, cls):
             return value
-        host, colon, port = value.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65535:
+        host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+        if not colon or not _PORT.match(port) or int(port) > 65535:
             raise ValueError("write an address such as 127.0.0.1:8080")
         return cls(host=host.strip("[]") or "127.0.0.1", port=int(port))
 

@@ -12,6 +12,11 @@ import yaml
 #: Keys and indexes from the document's root to a value.
 Path = tuple[str | int, ...]
 
+#: Deeper than any settings or policy file; deep enough to tell a mistake from Python's own limit.
+MAX_DEPTH = 64
+#: Values in one document, aliases counted each time: nine lines of aliases can stand for a billion.
+MAX_VALUES = 100_000
+
 
 @dataclass(frozen=True)
 class Position:
@@ -70,20 +75,27 @@ def parse(text: str, file: str = "<text>") -> Source:
     """Parse one YAML document with safe types only. Raises SourceError with the parser's position."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        source = Source(file, None)
+        if node is not None:
+            _walk(source, node, ())
+        source.data = yaml.safe_load(text)
+    except RecursionError:
+        raise SourceError(file, None, f"nested deeper than {MAX_DEPTH} levels") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         position = Position(mark.line + 1, mark.column + 1) if mark else None
         raise SourceError(file, position, f"not YAML: {error.problem or error}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise SourceError(file, None, f"not YAML: {' '.join(str(error).split())}") from None
-    source = Source(file, data)
-    if node is not None:
-        _walk(source, node, ())
     return source
 
 
 def _walk(source: Source, node: yaml.Node, path: Path) -> None:
+    """Note where everything stands. Comes before the data is built: it refuses what would not end."""
+    if len(path) > MAX_DEPTH:
+        raise SourceError(source.file, _position(node), f"nested deeper than {MAX_DEPTH} levels")
+    if len(source.positions) >= MAX_VALUES:
+        raise SourceError(source.file, _position(node), f"more than {MAX_VALUES} values")
     source.positions[path] = _position(node)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
