@@ -16,7 +16,7 @@ from schemas.events import ApprovalState, ApprovalWithdrawn, OperationAttempted,
 from schemas.verdicts import Decision, Verdict
 from services.ingress.countersigned import Countersigned
 from services.ingress.emit import Emitter
-from services.ingress.errors import Denied, denied
+from services.ingress.errors import Denied, NotDecided, denied
 from services.ingress.gate import Gate
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ class Holding:
     countersigned: Countersigned
 
     async def wait(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
-        """The allowing verdict, its approval spent, or a Denied, or NotDecided.
+        """The allowing verdict, its approval spent, or a Denied, or NotDecided when it could not be spent.
 
         Waits at most `attempt.asked.wait_seconds`. Cancelled, it withdraws the question.
         """
@@ -49,7 +49,7 @@ class Holding:
         try:
             async with self.gate.people(attempt.operation_id) as answers:
                 while True:
-                    if record := await self._settled(held):
+                    if record := await self._settled_by_now(held):
                         return await self._use(record, attempt, held)
                     if (left := deadline - time.monotonic()) <= 0:
                         raise _timed_out(held)
@@ -79,6 +79,14 @@ class Holding:
                 reason=reason,
             )
         )
+
+    async def _settled_by_now(self, held: Verdict) -> ApprovalRecord | None:
+        """As `_settled`; while the bus is away nothing is settled, and the caller waits on, up to its deadline."""
+        try:
+            return await self._settled(held)
+        except NotDecided as error:
+            log.warning("approval not read now", approval_id=held.approval_id, reason=error.detail)
+            return None
 
     async def _settled(self, held: Verdict) -> ApprovalRecord | None:
         """The entry once people have decided, else None. Raises Denied for a presented id that nobody knows."""
