@@ -46,6 +46,10 @@ PATIENCE = 20.0
 #: The environment variable with the upstream's credential, and what stands in it.
 CREDENTIAL_VARIABLE = "VENDOR_KEY"
 CREDENTIAL = "canary-b7e1-vendor-credential-93f0"
+IN_HEADER = {"header": "Authorization", "value": f"Bearer ${{env:{CREDENTIAL_VARIABLE}}}"}
+IN_QUERY = {"query": "key", "value": f"${{env:{CREDENTIAL_VARIABLE}}}"}
+#: An upstream that refuses connections: nothing listens on the port of the discard protocol (RFC 863).
+NOBODY = "http://127.0.0.1:9"
 VERDICT_TIMEOUT = 1.0
 
 POLICY = """
@@ -99,6 +103,8 @@ class Stack:
     copies: dict[str, Copy] = field(default_factory=dict)
     #: Killed with SIGKILL, by role.
     kills: dict[str, int] = field(default_factory=dict)
+    #: Every token that was minted.
+    tokens: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.data = DataDir(self.root / "data")
@@ -187,7 +193,9 @@ class Stack:
         return BusAddress(role, (self.nats.url,), role, self.passwords[role])
 
     def token(self, subject: str = "agent-7", groups: tuple[str, ...] = ("agents",), **claims: Any) -> str:
-        return self.issuer.mint(subject, groups, ttl=timedelta(hours=1), **claims)
+        """A token of the local issuer: of an agent, unless `kind` says otherwise."""
+        self.tokens.append(self.issuer.mint(subject, groups, ttl=timedelta(hours=1), **claims))
+        return self.tokens[-1]
 
     async def metric(self, name: str, sample: str) -> float | None:
         """The value of one sample (`name{label="value"}`) on a copy's metrics page; None when it is not there."""
@@ -235,10 +243,10 @@ class Stack:
             "audit": {"batch_age": "200ms"},
             "telemetry": {"log": "json"},
             "connectors": {
-                "vendor": {
-                    "upstream": self.upstream.url,
-                    "inject": {"header": "Authorization", "value": f"Bearer ${{env:{CREDENTIAL_VARIABLE}}}"},
-                }
+                "vendor": {"upstream": self.upstream.url, "inject": IN_HEADER},
+                "query": {"upstream": self.upstream.url, "inject": IN_QUERY},
+                "gone": {"upstream": NOBODY, "inject": IN_HEADER},
+                "gone-query": {"upstream": NOBODY, "inject": IN_QUERY},
             },
         }
         for key, value in self.settings.items():

@@ -6,7 +6,7 @@ however it was lost, doubled or mixed up on the way.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -29,6 +29,10 @@ class Upstream:
     #: Clear to keep every request waiting, set to let them go.
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     hanging: int = 0
+    #: Query parameters as they arrived, where there were any.
+    queries: list[dict[str, str]] = field(default_factory=list)
+    #: Answers instead, when a test sets it.
+    answer: Callable[[web.Request], web.StreamResponse] | None = None
 
     def __post_init__(self) -> None:
         self.answering.set()
@@ -41,6 +45,10 @@ class Upstream:
         body = await request.text()
         if nonce not in body:
             self.mixed_up.append(nonce)
+        if request.query:
+            self.queries.append(dict(request.query))
+        if self.answer:
+            return self.answer(request)
         self.hanging += 1
         try:
             await self.answering.wait()
