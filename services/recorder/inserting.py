@@ -56,15 +56,22 @@ class Inserter:
         self._store = store
         self._metrics = metrics
         self._ended = ended
+        self._repeated = False
 
-    async def write(self, batch: Batch) -> None:
-        """Insert all rows under tokens of the batch. Raises RowsRejected, GaveUp."""
+    async def write(self, batch: Batch) -> bool:
+        """Insert all rows under tokens of the batch; False when one had to be repeated. Raises RowsRejected, GaveUp.
+
+        A repeated insert is in doubt: ClickHouse notes a token before the rows are committed, so a kill in between
+        leaves a token without rows, and the repeat is dropped. `write_carefully` then tells, and fills in.
+        """
+        self._repeated = False
         for table in WRITING_ORDER:
             if rows := batch.rows.get(table):
                 try:
                     await self._insert(table, rows, f"{batch.token}:{table.name}")
                 except StoreRejected as error:
                     raise RowsRejected(f"{table.name}: {error}") from error
+        return not self._repeated
 
     async def write_carefully(self, batch: Batch) -> None:
         """Insert the rows that are not there yet; bury those that ClickHouse will not take. Raises GaveUp."""
@@ -156,6 +163,7 @@ class Inserter:
             await asyncio.wait_for(self._ended.wait(), seconds)
 
     def _report(self, state: RetryCallState, table: Table) -> None:
+        self._repeated = True
         self._metrics.insert_retries.labels(table.name).inc()
         error = state.outcome.exception() if state.outcome else None
         log.warning("clickhouse is away; events wait in the stream", table=table.name, error=str(error))

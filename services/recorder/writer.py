@@ -213,14 +213,15 @@ class StreamWriter:
             if not reaches(self._held, position.claimed):
                 return False
             claimed, self._held = split_at(self._held, position.claimed)
-            await self._store_claimed(claimed)
+            await self._store_claimed(claimed, again=True)
         batches, self._held = pieces(self._held), []
         for batch in batches:
             await self.seat.move(lambda now, last=batch[-1].seq: now.claim(last))  # type: ignore[misc]
             await self._store_claimed(batch)
         return True
 
-    async def _store_claimed(self, batch: list[Delivery]) -> None:
+    async def _store_claimed(self, batch: list[Delivery], *, again: bool = False) -> None:
+        """Store a claimed range; `again` when somebody may have begun to, and died over it."""
         stream, position = self.source.stream, self.seat.position
         work = Batch(
             stream,
@@ -231,12 +232,12 @@ class StreamWriter:
         )
         if not position.careful:
             try:
-                await self._inserter.write(work)
-                return await self._settle(work)
+                if await self._inserter.write(work) and not again:
+                    return await self._settle(work)
             except RowsRejected as error:
                 log.error("a batch is rejected; writing it row by row", stream=stream, reason=str(error))
-                position = await self.seat.move(Position.doubt)
-                work.token = position.token(stream)
+            position = await self.seat.move(Position.doubt)
+            work.token = position.token(stream)
         while True:
             try:
                 await self._inserter.write_carefully(work)

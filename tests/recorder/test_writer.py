@@ -1,12 +1,14 @@
 """The writer on a real bus and a real ClickHouse engine: each event once, whatever dies, lags or repeats (G7)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from schemas import subjects as s
 from services.recorder.position import decode
 from services.recorder.seat import Deposed
+from services.recorder.store_errors import StoreUnavailable
 from tests.conftest import Bus, until
 from tests.recorder import events as e
 from tests.recorder.recording import LEASE, RECORDING, Copies, Moody, database
@@ -109,6 +111,30 @@ async def test_a_writer_that_dies_between_inserts_is_followed_exactly(bus: Bus, 
     second.start()
     await each_once(store, 100)
     assert second.writer.writing
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["the server", "the writer"])
+async def test_a_token_that_outlived_its_rows_loses_nothing(bus: Bus, copies: Copies, store: Moody, dies: bool) -> None:
+    """ClickHouse notes a token before it commits the rows; killed in between, it drops the repeat of what it has not."""
+    publisher = await bus.connect("admin")
+    first, second = await copies.make("a"), await copies.make("b")
+    await e.publish(publisher, e.stories(50))
+    original, hit = store.insert, []
+
+    async def insert(table: str, rows: Sequence[Any], columns: Sequence[str], token: str) -> None:
+        if table != "attempts" or hit:
+            return await original(table, rows, columns, token)
+        hit.append(token)
+        await original(table, rows[:1], columns, token)
+        if dies:
+            await first.kill()
+        raise StoreUnavailable("killed")
+
+    store.insert = insert  # type: ignore[method-assign]
+    first.start()
+    await until(lambda: hit)
+    second.start()
+    await each_once(store, 50)
 
 
 async def test_only_one_of_two_copies_writes_and_the_other_takes_over(bus: Bus, copies: Copies, store: Moody) -> None:
