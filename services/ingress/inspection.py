@@ -6,26 +6,26 @@ How content of each kind is read is in `masking.structure`, and `masking.llm_str
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-import orjson
 
 from schemas.verdicts import MaskObligation
 from services.ingress.classify.llm import texts_by_role
 from services.ingress.content import Content, MediaType
 from services.ingress.errors import Denied, GatewayError, denied
-from services.ingress.masking.entities import ENTITIES
+from services.ingress.masking.entities import ENTITIES, CustomPattern
 from services.ingress.masking.errors import MaskingError
+from services.ingress.masking.llm_stream.channel import Channel
 from services.ingress.masking.llm_stream.reassemble import reassemble
+from services.ingress.masking.llm_stream.splice import parse, write
 from services.ingress.masking.replace import Replacer, tokens
 from services.ingress.masking.scanner import Scanner, scanner_for
 from services.ingress.masking.structure.document import Rules, masker_for
 from services.ingress.masking.structure.flow import mask_document
 from services.ingress.masking.structure.form_lexer import FormLexer
 from services.ingress.masking.structure.multipart import mask_parts
-from services.ingress.masking.structure.restoring import restore_document
+from services.ingress.masking.structure.restoring import restore_document, restore_target
 from services.ingress.masking.structure.telling import teller
 from services.ingress.masking.structure.wrapped import UTF8, Masker
 from services.ingress.masking.text import mask_text
@@ -54,10 +54,12 @@ class RecordedParameters:
 
 @dataclass(frozen=True)
 class Masked:
-    """Content to pass on without content coding, and how many values were replaced by entity."""
+    """Content to pass on, and how many values were replaced by entity."""
 
     data: bytes
     counts: dict[str, int]
+    #: The content coding the data is still in: only of a body that could not be read and that a rule lets pass.
+    coding: str = ""
     #: Placeholder to value: to be stored before the data goes out (services/ingress/vault.py).
     pairs: dict[str, str] = field(default_factory=dict)
 
@@ -80,11 +82,15 @@ class ReplyMasker(Protocol):
 
 
 class Inspector:
-    """Finds and masks. `key` makes hashes and tokens the same for the same value at every ingress."""
+    """Finds and masks. `key` makes hashes and tokens the same for the same value at every ingress.
 
-    def __init__(self, key: bytes) -> None:
+    `custom` patterns and `deny_words` are looked for besides whatever a rule names.
+    """
+
+    def __init__(self, key: bytes, custom: tuple[CustomPattern, ...] = (), deny_words: tuple[str, ...] = ()) -> None:
         self._key = key
-        self._everything = scanner_for(frozenset(ENTITIES))
+        self._own = custom, deny_words
+        self._everything = self._scanner(ENTITIES)
 
     def inspect(self, content: Content) -> Recorded:
         """A body as it may be recorded; a model's stream as the answer it makes. Raises Denied if a detector fails."""
@@ -136,27 +142,43 @@ class Inspector:
             return Masked(b"", {})
         if mask.restore and known is None:
             raise denied("placeholders cannot be restored: there is no vault", (), code="mask_failed")
-        if content.plain is None and mask.binary != "pass":
+        if content.plain is None:
+            if mask.binary == "pass":
+                return Masked(content.raw, {}, content.coding)
             raise denied("the body's content coding cannot be undone", (), code="mask_failed")
         try:
             return self._masked(content, mask, known or {})
         except MaskingError as error:
             raise mask_failed(error) from error
 
-    def placeholders(self, content: Content) -> frozenset[str]:
-        """The placeholders in a body: what to look up before `mask` when the rule restores."""
-        return tokens(content.text or "")
+    def placeholders(self, content: Content, path: str = "", query: str = "") -> frozenset[str]:
+        """The placeholders in a request: what to look up before `mask` and `target` when the rule restores."""
+        return tokens(content.text or "") | tokens(path) | tokens(query)
 
-    def target(self, path: str, query: str, mask: MaskObligation) -> tuple[str, str]:
-        """Path and query as they may be passed on; untouched where nothing is found."""
-        if not mask.request:
-            return path, query
-        scanner, replacer = self._scanner(mask.request), self._replacer(mask)
+    def target(
+        self,
+        path: str,
+        query: str,
+        mask: MaskObligation,
+        known: Mapping[str, str] | None = None,
+        pairs: dict[str, str] | None = None,
+    ) -> tuple[str, str]:
+        """Path and query as they may be passed on; untouched where nothing is found.
+
+        `known` as for `mask`; placeholders given out are added to `pairs`. Raises Denied when a detector fails.
+        """
         try:
-            path = _masked_line(path, FormLexer(teller(scanner), plus=False), scanner, replacer)
-            query = _masked_line(query, FormLexer(teller(scanner)), scanner, replacer)
+            replacer = self._replacer(mask)
+            if mask.request:
+                scanner = self._scanner(mask.request)
+                path = _masked_line(path, FormLexer(teller(scanner), plus=False), scanner, replacer)
+                query = _masked_line(query, FormLexer(teller(scanner)), scanner, replacer)
         except MaskingError as error:
             raise mask_failed(error) from error
+        if pairs is not None:
+            pairs |= replacer.take_pairs()
+        if mask.restore and known:
+            path, query = restore_target(path, query, known)
         return path, query
 
     def reply(self, media: MediaType, coding: str, mask: MaskObligation, action: str = "") -> ReplyMasker | None:
@@ -166,26 +188,41 @@ class Inspector:
         """
         if not (mask.response or mask.fields):
             return None
-        rules = Rules(
-            self._scanner(mask.response),
-            self._replacer(mask),
-            fields=mask.fields,
-            hidden=_TOKEN_BY_TOKEN if action.startswith("llm.") and mask.response else (),
-            pass_binary=mask.binary == "pass",
-        )
         try:
+            rules = Rules(
+                self._scanner(mask.response),
+                self._replacer(mask),
+                fields=mask.fields,
+                hidden=_TOKEN_BY_TOKEN if action.startswith("llm.") and mask.response else (),
+                pass_binary=mask.binary == "pass",
+            )
             return _Reply(masker_for(media.name, rules, media.charset, coding), rules.replacer)
         except MaskingError as error:
-            raise GatewayError(502, "mask_failed", f"the reply cannot be masked: {error}") from error
+            raise _unmaskable(error) from error
 
     def _recorded(self, content: Content) -> Recorded:
         data = (content.text or "").encode("utf-8", "surrogatepass")
         if content.media.is_event_stream and (answer := reassemble(data, complete=content.complete)) is not None:
-            return self._recorded_as("application/json", _written(answer), complete=True)
+            return self._recorded_answer(answer)
         try:
             return self._recorded_as(content.media.name, data, complete=content.complete)
         except MaskingError:  # not what its type says: what can be found in it is found in the text
             return self._recorded_as("text/plain", data, complete=content.complete)
+
+    def _recorded_answer(self, answer: dict[str, Any]) -> Recorded:
+        """A reassembled answer; each text is masked by itself, as it was for the agent."""
+        counts: Counter[str] = Counter()
+        shown: dict[str, Any] = {}
+        for name, value in answer.items():
+            if isinstance(value, str):
+                masker = Channel((name.rpartition(".")[2],), self._everything, Replacer("hash", self._key))
+                shown[name] = masker.feed(value) + masker.close()
+                counts.update(masker.counts)
+            else:
+                recorded = self._recorded_as("application/json", write(value).encode(), complete=True)
+                shown[name] = parse(recorded.recorded.encode())[1]
+                counts += recorded.findings
+        return Recorded(write(shown), counts)
 
     def _recorded_as(self, media_type: str, data: bytes, *, complete: bool) -> Recorded:
         rules = Rules(self._everything, Replacer("hash", self._key))
@@ -204,7 +241,7 @@ class Inspector:
         rules = Rules(
             self._scanner(mask.request), self._replacer(mask), fields=mask.fields, pass_binary=mask.binary == "pass"
         )
-        data, media = content.plain or content.raw, content.media
+        data, media = content.plain or b"", content.media
         counts: Counter[str] = Counter()
         if media.name.startswith("multipart/"):
             masked = _masked_parts(data, rules, counts)
@@ -213,10 +250,10 @@ class Inspector:
         pairs = rules.replacer.take_pairs()
         if mask.restore:
             masked = restore_document(masked, media.name, _charset(content), known)
-        return Masked(masked, dict(counts), pairs)
+        return Masked(masked, dict(counts), pairs=pairs)
 
-    def _scanner(self, names: tuple[str, ...]) -> Scanner:
-        return scanner_for(frozenset(names))
+    def _scanner(self, names: Iterable[str]) -> Scanner:
+        return scanner_for(frozenset(names), *self._own)
 
     def _replacer(self, mask: MaskObligation) -> Replacer:
         return Replacer(mask.style, self._key)
@@ -290,10 +327,3 @@ def _masked_parts(data: bytes, rules: Rules, counts: Counter[str]) -> bytes:
 
 def _masked_line(text: str, lexer: FormLexer, scanner: Scanner, replacer: Replacer) -> str:
     return mask_document(text.encode(), lexer, scanner, replacer)[0].decode()
-
-
-def _written(answer: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(answer)
-    except orjson.JSONEncodeError:  # a lone surrogate
-        return repr(answer).encode("utf-8", "backslashreplace")

@@ -8,3 +8,5 @@ CHANNELS_LIMIT = 4096
 
 #: How many event skeletons (events without their text) are remembered to be clean; most events share one.
 SKELETONS_LIMIT = 64
+#: Longer skeletons are not remembered: they do not come twice.
+SKELETON_SIZE = 4096

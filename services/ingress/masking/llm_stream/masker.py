@@ -14,7 +14,7 @@ from typing import Any
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.llm_stream import chat, gemini, messages, responses, sse
 from services.ingress.masking.llm_stream.channel import Channel, json_masker
-from services.ingress.masking.llm_stream.limits import CHANNELS_LIMIT, SKELETONS_LIMIT
+from services.ingress.masking.llm_stream.limits import CHANNELS_LIMIT, SKELETON_SIZE, SKELETONS_LIMIT
 from services.ingress.masking.llm_stream.shapes import Fragment, Json, Key, Path, Reading
 from services.ingress.masking.llm_stream.splice import locate, parse, splice, write
 from services.ingress.masking.llm_stream.sse import Event, Framing
@@ -216,9 +216,10 @@ class EventStreamMasker:
             return True
         if "\\" in skeleton or self._scanner.spans(encode(skeleton), 0):
             return False
-        if len(self._clean) >= SKELETONS_LIMIT:
-            self._clean.clear()
-        self._clean.add(skeleton)
+        if len(skeleton) <= SKELETON_SIZE:
+            if len(self._clean) >= SKELETONS_LIMIT:
+                self._clean.clear()
+            self._clean.add(skeleton)
         return True
 
     def _json(self, data: bytes) -> bytes:

@@ -6,7 +6,7 @@ The bytes decide, for a client may parse what was declared as something else; a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.llm_stream.masker import EventStreamMasker
@@ -22,6 +22,7 @@ from services.ingress.masking.structure.wrapped import UTF8, Chain, Inflating, M
 from services.ingress.masking.text import BytesStreamMasker
 
 _JSON = re.compile(rb"\s*(?:\{|\"|\[\s*[\[{\"\d\]\-tfn])")
+_JSON_TYPE = re.compile(r"application/json|.*\+json")
 _FORM = "application/x-www-form-urlencoded"
 #: White space before a document's first character; more of it is text.
 _LEAD_LIMIT = 64 * 1024
@@ -81,8 +82,9 @@ def _reader(media_type: str, start: bytes, rules: Rules) -> Masker:
     scanner, replacer = rules.scanner, rules.replacer
     if media_type == "text/event-stream":
         return EventStreamMasker(scanner, replacer, rules.fields)
-    if media_type == "application/json" or media_type.endswith("+json") or _JSON.match(start):
-        return _json(rules)
+    if _JSON_TYPE.fullmatch(media_type) or _JSON.match(start):
+        is_json = _JSON_TYPE.fullmatch(media_type) or start[:1] == b"{"
+        return _json(rules if is_json else replace(rules, hidden=()))
     if rules.fields and start:
         raise MaskingError("the content is not JSON, so its fields cannot be masked")
     if media_type == _FORM:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import quote
 
-from services.ingress.masking.replace import TOKEN, Replacer
+from services.ingress.masking.replace import TOKEN, Replacer, restore
 from services.ingress.masking.scanner import Match, Scanner, Span, View
 from services.ingress.masking.structure.document import Rules, masker_for
 
@@ -51,3 +52,9 @@ def restore_document(data: bytes, media_type: str, charset: str, known: Mapping[
         return data
     masker = masker_for(media_type, Rules(_Tokens(known), _Values(known), pass_binary=True), charset)
     return masker.feed(data) + masker.close()
+
+
+def restore_target(path: str, query: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """The same for a request's path and query, percent-encoded."""
+    encoded = {token: quote(value, safe="", errors="surrogatepass") for token, value in known.items()}
+    return restore(path, encoded.get), restore(query, encoded.get)
