@@ -20,6 +20,7 @@ from yarl import URL
 from schemas.events import Outcome
 from schemas.operations import Connector
 from services.ingress.errors import UpstreamError
+from services.ingress.scrubbing import Scrubber, scrub, spellings
 from services.runtime.settings import SettingsError, reveal
 from services.runtime.settings.model import HttpConnector, Inject, UpstreamTls
 
@@ -27,6 +28,9 @@ from services.runtime.settings.model import HttpConnector, Inject, UpstreamTls
 MAX_REPLY_FIELD = 32 * 1024
 #: Names that aiohttp would add by itself; the agent's own, or none, are sent instead.
 _NO_DEFAULTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+#: Fields of a reply that hold an address, with a query.
+_WITH_ADDRESS = ("Location", "Content-Location")
 
 Body = bytes | AsyncIterator[bytes] | None
 
@@ -37,6 +41,8 @@ class Credential:
 
     fields: Mapping[str, str]
     query: Mapping[str, str]
+    #: What the fields were made of, where they do not show it.
+    parts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Credential(fields={list(self.fields)}, query={list(self.query)})"
@@ -48,10 +54,16 @@ class Credential:
             return cls({}, {})
         if inject.user is not None and inject.password is not None:
             user, password = reveal(inject.user, f"{place}.user"), reveal(inject.password, f"{place}.password")
-            return cls({"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}, {})
+            basic = b64encode(f"{user}:{password}".encode()).decode()
+            return cls({"Authorization": f"Basic {basic}"}, {}, (password,))
         assert inject.value is not None
         value = _header_value(reveal(inject.value, f"{place}.value"), place)
         return cls({inject.header: value}, {}) if inject.header else cls({}, {inject.query or "": value})
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not come back, in each spelling."""
+        return spellings((*self.fields.values(), *self.query.values(), *self.parts))
 
 
 class Upstream:
@@ -62,6 +74,7 @@ class Upstream:
         self.settings = settings
         self.connector = Connector(name=name, protocol="http", tags=settings.tags)
         self._credential = Credential.read(settings.inject, f"connectors.{name}.inject")
+        self._secrets = self._credential.secrets
         self._tls = _tls_context(settings.tls, f"connectors.{name}.tls")
         self._session: ClientSession | None = None
 
@@ -74,9 +87,34 @@ class Upstream:
         """The query with our parameter in it, and the agent's of that name gone; otherwise as it was sent."""
         if not self._credential.query:
             return query
-        names = self._credential.query
-        kept = [pair for pair in query.split("&") if pair and _name_of(pair) not in names]
-        return "&".join([*kept, *(f"{quote(name)}={quote(value, safe='')}" for name, value in names.items())])
+        ours = (f"{quote(name)}={quote(value, safe='')}" for name, value in self._credential.query.items())
+        return "&".join([*self._kept(query), *ours])
+
+    def fields_of(self, reply: ClientResponse) -> CIMultiDict[str]:
+        """The reply's fields without our credential, should the upstream repeat it."""
+        fields = CIMultiDict((name, scrub(value, self._secrets)) for name, value in reply.headers.items())
+        for name in _WITH_ADDRESS:
+            if name in fields:
+                fields[name] = self._without_credential(fields[name])
+        return fields
+
+    def clean(self, data: bytes) -> bytes:
+        """A whole message of the upstream without our credential."""
+        scrubber = Scrubber(self._secrets)
+        return scrubber.feed(data) + scrubber.close()
+
+    def _without_credential(self, address: str) -> str:
+        """A redirect that keeps the query would hand the agent our parameter, and the agent would send it back."""
+        head, mark, rest = address.partition("?")
+        if not mark or not self._credential.query:
+            return address
+        query, sharp, fragment = rest.partition("#")
+        kept = "&".join(self._kept(query))
+        return head + (f"?{kept}" if kept else "") + sharp + fragment
+
+    def _kept(self, query: str) -> list[str]:
+        """The pairs that are not ours to set."""
+        return [pair for pair in query.split("&") if pair and _name_of(pair) not in self._credential.query]
 
     @asynccontextmanager
     async def request(
@@ -109,9 +147,12 @@ class Upstream:
                 reply.close()
 
     async def chunks(self, reply: ClientResponse) -> AsyncIterator[bytes]:
-        """The reply's body as it arrives, not decoded. Raises UpstreamError when it breaks off or idles."""
+        """The reply's body as it arrives, not decoded, without our credential.
+
+        Raises UpstreamError when it breaks off or idles.
+        """
         idle = self.settings.timeouts.idle
-        content = reply.content
+        content, scrubber = reply.content, Scrubber(self._secrets)
         while not content.at_eof():
             try:
                 if content.is_eof():  # it has all arrived: no waiting, no timer
@@ -121,8 +162,10 @@ class Upstream:
                         data = await content.readany()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise explain(error) from error
-            if data:
-                yield data
+            if clean := scrubber.feed(data):
+                yield clean
+        if rest := scrubber.close():
+            yield rest
 
     @asynccontextmanager
     async def websocket(
@@ -142,6 +185,7 @@ class Upstream:
                     autoclose=False,
                     max_msg_size=max_message,
                     ssl=self._tls,
+                    server_hostname=self.settings.tls.server_name,
                 )
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
             raise explain(error) from error

@@ -129,7 +129,7 @@ async def _write(response: web.StreamResponse, data: bytes, story: Story) -> Non
 
 def _fields(answer: ClientResponse, upstream: Upstream, story: Story) -> CIMultiDict[str]:
     base, connector = upstream.settings.upstream, upstream.connector.name
-    fields = headers.for_agent(answer.headers)
+    fields = headers.for_agent(upstream.fields_of(answer))
     for name in ("Location", "Content-Location"):
         if name in fields:
             fields[name] = headers.rewrite_location(fields[name], upstream=base, connector=connector)

@@ -5,7 +5,7 @@ have a maximum, and a slow reader slows the other side (RFC 6455; G10).
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, web
@@ -54,7 +54,9 @@ async def relay(
         await near.prepare(request)
         full = verdict.obligations.record == "full"
         outward = _Direction(parts, story, "request", mask.model_copy(update={"response": ()}), full)
-        inward = _Direction(parts, story, "response", mask.model_copy(update={"request": mask.response}), full)
+        inward = _Direction(
+            parts, story, "response", mask.model_copy(update={"request": mask.response}), full, upstream.clean
+        )
         code = await _both(outward.pump(near, far), inward.pump(far, near))
         story.finish(Outcome.FORWARDED, status="101")
         await near.close(code=code)
@@ -76,8 +78,18 @@ async def _both(one: Coroutine[Any, Any, int], other: Coroutine[Any, Any, int]) 
 class _Direction:
     """From one socket to the other."""
 
-    def __init__(self, parts: Parts, story: Story, name: str, mask: MaskObligation, record: bool) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        story: Story,
+        name: str,
+        mask: MaskObligation,
+        record: bool,
+        clean: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        """`clean` is applied to each message first (upstream.py)."""
         self._parts, self._story, self._name, self._mask, self._record = parts, story, name, mask, record
+        self._clean = clean
 
     async def pump(self, source: Socket, sink: Socket) -> int:
         """Relay until the source closes; its close code, to be passed on (RFC 6455, section 7.4)."""
@@ -100,6 +112,7 @@ class _Direction:
                 await sink.pong(message.data)
 
     async def _masked(self, data: bytes) -> bytes:
+        data = self._clean(data)
         content = Content(data, _TEXT)
         masked = data
         if self._mask.request:
