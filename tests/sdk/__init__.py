@@ -1,0 +1,1 @@
+"""Unmodified SDKs and an agent framework through the gateway."""
