@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test up lint bench lock format clean asyncapi
+.PHONY: demo test faults up lint bench lock format clean asyncapi
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Countersign needs Python 3.11 or later; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -24,6 +24,10 @@ up: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Random processes die by SIGKILL in the middle of traffic; COUNTERSIGN_FAULT_ROUNDS says how often (10).
+faults: $(STAMP)
+	@$(BIN)/python -m tests.guarantees.faults
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
