@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from schemas.base import new_id
 from services.recorder.batch import Delivery
 from services.recorder.clickhouse import Store
 from services.recorder.metrics import Metrics
@@ -58,20 +59,23 @@ class Inserter:
         self._ended = ended
         self._repeated = False
 
-    async def write(self, batch: Batch) -> bool:
-        """Insert all rows under tokens of the batch; False when one had to be repeated. Raises RowsRejected, GaveUp.
+    async def write(self, batch: Batch, *, again: bool = False) -> None:
+        """Insert all rows under tokens of the batch. Raises RowsRejected, GaveUp.
 
-        A repeated insert is in doubt: ClickHouse notes a token before the rows are committed, so a kill in between
-        leaves a token without rows, and the repeat is dropped. `write_carefully` then tells, and fills in.
+        An insert that is repeated, here or because somebody died over it (`again`), is in doubt: ClickHouse notes a
+        token before it commits the rows, so a kill in between leaves a token without rows, and the repeat is dropped.
+        Then it looks, table by table, and fills in what is not there.
         """
-        self._repeated = False
         for table in WRITING_ORDER:
             if rows := batch.rows.get(table):
+                self._repeated = again
                 try:
                     await self._insert(table, rows, f"{batch.token}:{table.name}")
+                    while self._repeated and (missing := await self._missing(table, rows)):
+                        log.warning("rows of a noted token are filled in", table=table.name, rows=len(missing))
+                        await self._insert(table, missing, f"{batch.token}:{table.name}:{new_id()}")
                 except StoreRejected as error:
                     raise RowsRejected(f"{table.name}: {error}") from error
-        return not self._repeated
 
     async def write_carefully(self, batch: Batch) -> None:
         """Insert the rows that are not there yet; bury those that ClickHouse will not take. Raises GaveUp."""

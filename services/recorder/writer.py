@@ -232,12 +232,12 @@ class StreamWriter:
         )
         if not position.careful:
             try:
-                if await self._inserter.write(work) and not again:
-                    return await self._settle(work)
+                await self._inserter.write(work, again=again)
+                return await self._settle(work)
             except RowsRejected as error:
                 log.error("a batch is rejected; writing it row by row", stream=stream, reason=str(error))
-            position = await self.seat.move(Position.doubt)
-            work.token = position.token(stream)
+                position = await self.seat.move(Position.doubt)
+                work.token = position.token(stream)
         while True:
             try:
                 await self._inserter.write_carefully(work)

@@ -115,7 +115,7 @@ async def test_a_writer_that_dies_between_inserts_is_followed_exactly(bus: Bus, 
 
 @pytest.mark.parametrize("dies", [False, True], ids=["the server", "the writer"])
 async def test_a_token_that_outlived_its_rows_loses_nothing(bus: Bus, copies: Copies, store: Moody, dies: bool) -> None:
-    """ClickHouse notes a token before it commits the rows; killed in between, it drops the repeat of what it has not."""
+    """ClickHouse notes a token before it commits its rows; killed in between, it drops the repeat."""
     publisher = await bus.connect("admin")
     first, second = await copies.make("a"), await copies.make("b")
     await e.publish(publisher, e.stories(50))
