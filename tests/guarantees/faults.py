@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.conftest import until
+from tests.guarantees.agents import Agents
 from tests.guarantees.record import Findings, drained, examine, ingresses, last_seq
 from tests.guarantees.stack import Stack
 from tests.guarantees.traffic import Sent, Traffic
@@ -38,6 +39,7 @@ class Tally:
     """All rounds together."""
 
     rounds: int = 0
+    approvals: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     replies: Counter[int | None] = field(default_factory=Counter)
     findings: Findings = field(default_factory=Findings)
@@ -56,6 +58,7 @@ class Tally:
             "operations on record": self.findings.operations,
             "  forwarded / denied": f"{outcomes['forwarded']} / {outcomes['denied']}",
             "  failed / unknown": f"{outcomes['failed']} / {outcomes['unknown']}",
+            "approvals used once": self.approvals,
             "duplicates": self.findings.duplicates,
             "missing": self.findings.missing,
             "problems": len(self.problems),
@@ -76,6 +79,15 @@ async def one_round(stack: Stack, chance: random.Random) -> list[Sent]:
     return traffic.sent
 
 
+async def approve_and_use(stack: Stack, agents: Agents, nonce: str, approval_id: str) -> list[str]:
+    """A question asked before the deaths is answered after them, and its answer used twice; what went wrong."""
+    decided = await agents.decide("approve", approval_id)
+    shown = {"Countersign-Approval": approval_id}
+    used = [(await agents.post("refunds", nonce, headers=shown)).status for _ in range(2)]
+    told = (decided.status, used, stack.upstream.received[nonce])
+    return [] if told == (200, [200, 403], 1) else [f"approval {approval_id}: decided, used, forwarded {told}"]
+
+
 async def _die(stack: Stack, traffic: Traffic, name: str, moment: int, chance: random.Random) -> None:
     """Kill when that many requests were sent, and start again some requests later."""
     await until(lambda: traffic.begun >= moment, 120)
@@ -94,10 +106,15 @@ async def run(rounds: int, seed: int, root: Path) -> Tally:
         upstream = await exit_stack.enter_async_context(serving())
         stack = await Stack(root, upstream, exit_stack).boot(COPIES)
         dead: set[str] = set()
+        agents = Agents(stack)
         for number in range(1, rounds + 1):
             print(f"round {number} of {rounds}", flush=True)
             kills_before = stack.kills.get("ingress", 0)
+            nonce = agents.nonce()
+            approval_id = await agents.ask(nonce)
             sent += await one_round(stack, chance)
+            tally.problems += await approve_and_use(stack, agents, nonce, approval_id)
+            tally.approvals += 1
             await drained(stack)
             if stack.kills.get("ingress", 0) > kills_before:
                 dead |= await ingresses(stack) - await _living(stack)

@@ -19,7 +19,6 @@ from typing import Any, cast
 import aiohttp
 import yaml
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from countersign import environment
 from services.policy.apply import apply
@@ -51,6 +50,8 @@ IN_QUERY = {"query": "key", "value": f"${{env:{CREDENTIAL_VARIABLE}}}"}
 #: An upstream that refuses connections: nothing listens on the port of the discard protocol (RFC 863).
 NOBODY = "http://127.0.0.1:9"
 VERDICT_TIMEOUT = 1.0
+#: Operations in flight in one ingress.
+OPERATIONS = 40
 
 POLICY = """
 rules:
@@ -238,7 +239,7 @@ class Stack:
     def _document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
             "listen": dict.fromkeys(("http", "clickhouse", "policy", "approver", "recorder"), "127.0.0.1:0"),
-            "limits": {"verdict_timeout": VERDICT_TIMEOUT},
+            "limits": {"verdict_timeout": VERDICT_TIMEOUT, "operations": OPERATIONS},
             "approvals": {"wait": "120s"},
             "audit": {"batch_age": "200ms"},
             "telemetry": {"log": "json"},
@@ -257,6 +258,3 @@ class Stack:
 def pins(copy: Copy) -> dict[str, str]:
     """The addresses a restarted copy must take again."""
     return {f"COUNTERSIGN_LISTEN_{name.upper()}": address for name, address in copy.listening.items()}
-
-
-__all__ = ["CREDENTIAL", "CREDENTIAL_VARIABLE", "PATIENCE", "ROLES", "Copy", "NatsError", "Stack", "until"]

@@ -221,9 +221,11 @@ class Exchange:
         else:
             outcome = error.outcome if error.outcome is not Outcome.FORWARDED else Outcome.FAILED
             self.story.finish(outcome, status=str(error.status), error=_told(error), refusal=self._unrecorded(error))
-        if error.close or (self.request.body_exists and not self.request.content.at_eof()):
+        # A body that has arrived whole can be dropped; behind one that has not, no next request would be found.
+        closing = error.close or (self.request.body_exists and not self.request.content.is_eof())
+        if closing:
             self.connection.force_close_soon()
-        return replies.problem(error, self.story.operation_id)
+        return replies.problem(error, self.story.operation_id, close=closing)
 
     def _unrecorded(self, error: GatewayError) -> Refusal | None:
         """Without an ack the attempt may be missing from the log: then this event tells who and what."""

@@ -33,17 +33,21 @@ def problem_body(error: GatewayError, operation_id: str) -> bytes:
     return orjson.dumps(body)
 
 
-def problem(error: GatewayError, operation_id: str) -> web.Response:
-    """A refusal as an HTTP response."""
+def problem(error: GatewayError, operation_id: str, *, close: bool = False) -> web.Response:
+    """A refusal as an HTTP response; with `close`, or an error that closes, it says that nothing follows it.
+
+    A client that is not told (RFC 9112, section 9.6) puts the connection back into its pool and loses a request on it.
+    """
     fields = {"Content-Type": "application/problem+json", "Server": "countersign", **error.headers}
     if operation_id:
         fields[OPERATION_FIELD] = operation_id
     if not error.retryable:
         fields["X-Should-Retry"] = "false"
-    if error.close:
+    closing = close or error.close
+    if closing:
         fields["Connection"] = "close"
     response = web.Response(status=error.status, body=problem_body(error, operation_id), headers=fields)
-    if error.close:
+    if closing:
         response.force_close()
     return response
 
