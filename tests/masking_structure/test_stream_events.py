@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from services.ingress.masking.llm_stream import sse
 from services.ingress.masking.llm_stream.limits import EVENT_LIMIT
 from services.ingress.masking.llm_stream.masker import EventStreamMasker
 from services.ingress.masking.llm_stream.reassemble import reassemble
+from services.ingress.masking.structure.document import Rules, masker_for
 from tests.masking_structure.streams import DOCUMENTS, SCANNER, TEXTS, chat_chunk, event, masked, values
 
 CARD = "4111 1111 1111 1111"
@@ -256,3 +258,41 @@ def test_the_record_has_the_answer_as_one() -> None:
     assert tool is not None
     assert tool["0.tool_calls.0.function.arguments"] == '{"a": 1}'
     assert reassemble(b"data: hello\n\n") is None
+
+
+# --- lines of JSON -------------------------------------------------------------------------------------------
+
+
+def lines(raw: bytes, cuts: list[int] | None = None) -> bytes:
+    masker = masker_for("application/x-ndjson", Rules(SCANNER, Replacer()))
+    edges = [0, *sorted(cuts or []), len(raw)]
+    parts = [raw[start:end] for start, end in pairwise(edges)]
+    return b"".join(masker.feed(part) for part in parts) + masker.close()
+
+
+def ollama(parts: list[str]) -> bytes:
+    told = [{"model": "llama", "message": {"role": "assistant", "content": part}, "done": False} for part in parts]
+    told.append({"model": "llama", "message": {"role": "assistant", "content": ""}, "done": True})
+    return b"".join(json.dumps(each).encode() + b"\n" for each in told)
+
+
+def test_lines_of_a_model_are_one_text() -> None:
+    text = "card 4111 1111 1111 1111 and bob@example.com!"
+    for at in range(len(text) + 1):
+        stream = ollama([text[:at], text[at:]])
+        out = lines(stream, [at])
+        assert "".join(json.loads(line)["message"]["content"] for line in out.splitlines()) == (
+            "card [CREDIT_CARD] and [EMAIL]!"
+        )
+        assert json.loads(out.splitlines()[-1])["done"] is True
+
+
+def test_other_lines_are_masked_one_by_one_and_pass_byte_by_byte() -> None:
+    raw = b'{"a": 1.50, "b":"\\/"}\r\n\n{"mail":"bob\\u0040example.com"}\n{"last":"ann@example.com"}'
+    expected = b'{"a": 1.50, "b":"\\/"}\r\n\n{"mail":"[EMAIL]"}\n{"last":"[EMAIL]"}'
+    for at in range(len(raw) + 1):
+        assert lines(raw, [at]) == expected
+
+
+def test_a_line_that_was_cut_off_is_dropped() -> None:
+    assert lines(b'{"a":1}\n{"card":"4111 1111 1111 11') == b'{"a":1}\n'

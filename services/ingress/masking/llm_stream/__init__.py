@@ -9,9 +9,10 @@ How it is built, from the outside in:
       responses   OpenAI Responses
       messages    Anthropic Messages
       gemini      Google generateContent
+      ollama      Ollama's own API
     splice      change some values of a JSON text and no other byte of it
     reassemble  the whole answer from the deltas, for the record
-    sse         Framing: bytes to events
+    sse         Framing, Lines: bytes to events
     limits
 
 Every text is masked as one, across events, per choice and per field; an event in which nothing changes passes byte

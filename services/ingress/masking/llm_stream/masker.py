@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from services.ingress.masking.errors import MaskingError
-from services.ingress.masking.llm_stream import chat, gemini, messages, responses, sse
+from services.ingress.masking.llm_stream import chat, gemini, messages, ollama, responses, sse
 from services.ingress.masking.llm_stream.channel import Channel, json_masker
 from services.ingress.masking.llm_stream.limits import CHANNELS_LIMIT, SKELETON_SIZE, SKELETONS_LIMIT
 from services.ingress.masking.llm_stream.shapes import Fragment, Json, Key, Path, Reading
 from services.ingress.masking.llm_stream.splice import locate, parse, splice, write
-from services.ingress.masking.llm_stream.sse import Event, Framing
+from services.ingress.masking.llm_stream.sse import Event, Framing, Lines
 from services.ingress.masking.replace import Replacer
 from services.ingress.masking.scanner import Scanner, encode
 from services.ingress.masking.structure.fields import FieldMasker
@@ -30,7 +30,7 @@ def read(event: Any) -> Reading | None:
     """What the event carries, when it is of a provider that we know."""
     if not isinstance(event, dict):
         return None
-    return chat.read(event) or responses.read(event) or messages.read(event) or gemini.read(event)
+    return chat.read(event) or responses.read(event) or messages.read(event) or gemini.read(event) or ollama.read(event)
 
 
 @dataclass
@@ -40,18 +40,19 @@ class _Open:
     channel: Channel
     fragment: Fragment
     reading: Reading
-    name: str
-    newline: bytes
+    event: Event
 
 
 class EventStreamMasker:
-    """Masks `text/event-stream` in parts. After an error nothing more may be forwarded."""
+    """Masks `text/event-stream` in parts, or lines of JSON. After an error nothing more may be forwarded."""
 
-    def __init__(self, scanner: Scanner, replacer: Replacer, fields: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, scanner: Scanner, replacer: Replacer, fields: tuple[str, ...] = (), framing: Framing | Lines | None = None
+    ) -> None:
         self._scanner = scanner
         self._replacer = replacer
         self._fields = fields
-        self._framing = Framing()
+        self._framing = framing or Framing()
         self._open: dict[Key, _Open] = {}
         self._ended: set[Key] = set()
         self._counts: Counter[str] = Counter()
@@ -79,8 +80,19 @@ class EventStreamMasker:
     def close(self) -> bytes:
         """What is held, each text in an event of its own. An event that was cut off is dropped. Raises MaskingError."""
         rest = self._framing.rest
+        if isinstance(self._framing, Lines):
+            return self._close_lines(rest)
         last = self.feed(b"\n\n" if rest.endswith((b"\n", b"\r")) and self._is_whole(rest) else b"")
         return last + b"".join(self._flush([()]))
+
+    def _close_lines(self, rest: bytes) -> bytes:
+        """The last line needs no line end; one that was cut off is dropped."""
+        if not rest.strip():
+            return b"".join(self._flush([()])) + rest
+        cut_off = rest.lstrip()[:1] in b"{[" and parse(rest)[1] is None
+        last = b"" if cut_off else self.feed(b"\n").removesuffix(b"\n")
+        held = b"".join(self._flush([()]))
+        return b"\n".join(part for part in (last, held) if part)
 
     def _is_whole(self, rest: bytes) -> bool:
         """Whether the last event lacks nothing but its blank line."""
@@ -153,9 +165,9 @@ class EventStreamMasker:
         if known is None:
             if len(self._open) + len(self._ended) >= CHANNELS_LIMIT:
                 raise MaskingError("the stream carries too many texts")
-            known = _Open(Channel(fragment.key, self._scanner, self._replacer), fragment, reading, "", b"\n")
+            known = _Open(Channel(fragment.key, self._scanner, self._replacer), fragment, reading, event)
             self._open[fragment.key] = known
-        known.fragment, known.reading, known.name, known.newline = fragment, reading, event.name, event.newline
+        known.fragment, known.reading, known.event = fragment, reading, event
         return known.channel.feed(fragment.text)
 
     def _end(self, key: Key) -> str:
@@ -179,8 +191,9 @@ class EventStreamMasker:
                 yield self._carrying(known, value)
 
     def _carrying(self, known: _Open, value: Json) -> bytes:
-        name = str(value.get("type", known.name)) if known.name else ""
-        event = Event(b"", name, None, [b"event: " + name.encode()] if name else [], known.newline)
+        name = str(value.get("type", known.event.name)) if known.event.name else ""
+        others = [b"event: " + name.encode()] if name else []
+        event = Event(b"", name, None, others, known.event.newline, known.event.is_line)
         again = read(value)
         texts = [fragment.path for fragment in again.fragments] if again else []
         return self._written(event, write(value), value, {}, texts)

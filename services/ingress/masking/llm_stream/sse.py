@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): bytes in, events out, each with the bytes it came in.
+"""Server-sent events (WHATWG HTML, section 9.2) and lines of JSON: bytes in, events out, each with its bytes.
 
 Sans I/O: `receive` returns the events that are complete. Lines end in CR, LF or CRLF, also mixed, and a CRLF may be
 cut between two reads. An event that nobody touches is passed on byte by byte as it came.
@@ -29,6 +29,38 @@ class Event:
     #: Lines that are not data, as they stand.
     others: list[bytes] = field(default_factory=list)
     newline: bytes = b"\n"
+    #: A line of JSON instead of an event with fields.
+    is_line: bool = False
+
+
+class Lines:
+    """The same for lines of JSON: each is an event."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    @property
+    def rest(self) -> bytes:
+        """What stands after the last line end."""
+        return bytes(self._buffer)
+
+    def receive(self, data: bytes) -> list[Event]:
+        """The lines that `data` completes. Raises MaskingError for a line over EVENT_LIMIT."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._buffer += data
+        if len(self._buffer) > EVENT_LIMIT:
+            raise MaskingError("a line of the stream is too large")
+        if not end:
+            return []
+        whole = bytes(self._buffer) + data[:end]
+        self._buffer = bytearray(data[end:])
+        return [line_event(line) for line in whole.split(b"\n")[:-1]]
+
+
+def line_event(line: bytes) -> Event:
+    """A line without its end as an event."""
+    return Event(line + b"\n", data=line if line.strip() else None, is_line=True)
 
 
 class Framing:
@@ -94,6 +126,8 @@ def parse(raw: bytes) -> Event:
 
 def write(event: Event, data: bytes, others: list[bytes] | None = None) -> bytes:
     """The event with other data, its other fields first, in its own line ends."""
+    if event.is_line:
+        return data + event.newline
     lines = list(event.others if others is None else others)
     lines += [b"data: " + line for line in _LINE_END.split(data)]
     return event.newline.join([*lines, b"", b""])

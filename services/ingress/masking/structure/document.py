@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.llm_stream.masker import EventStreamMasker
+from services.ingress.masking.llm_stream.sse import Lines
 from services.ingress.masking.replace import Replacer
 from services.ingress.masking.scanner import Scanner
 from services.ingress.masking.structure.fields import FieldMasker
@@ -23,6 +24,7 @@ from services.ingress.masking.text import BytesStreamMasker
 
 _JSON = re.compile(rb"\s*(?:\{|\"|\[\s*[\[{\"\d\]\-tfn])")
 _JSON_TYPE = re.compile(r"application/json|.*\+json")
+_LINES_TYPE = re.compile(r"application/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)")
 _FORM = "application/x-www-form-urlencoded"
 #: White space before a document's first character; more of it is text.
 _LEAD_LIMIT = 64 * 1024
@@ -82,6 +84,8 @@ def _reader(media_type: str, start: bytes, rules: Rules) -> Masker:
     scanner, replacer = rules.scanner, rules.replacer
     if media_type == "text/event-stream":
         return EventStreamMasker(scanner, replacer, rules.fields)
+    if _LINES_TYPE.fullmatch(media_type):
+        return EventStreamMasker(scanner, replacer, rules.fields, Lines())
     if _JSON_TYPE.fullmatch(media_type) or _JSON.match(start):
         is_json = _JSON_TYPE.fullmatch(media_type) or start[:1] == b"{"
         return _json(rules if is_json else replace(rules, hidden=()))
