@@ -32,7 +32,7 @@ from services.recorder.rows import Rows
 from services.recorder.seat import Deposed, Seat
 from services.recorder.store_errors import StoreUnavailable
 from services.recorder.tables import ATTEMPTS, DEAD_LETTERS, Table
-from services.runtime.tasks import TaskGroup
+from services.runtime.tasks import TaskGroup, end
 
 log = structlog.get_logger(__name__)
 
@@ -154,8 +154,7 @@ class StreamWriter:
                 self._consuming = False
                 await self.intake.stop()
         finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
+            await end(keeping)
         if self._failure:
             raise self._failure
 

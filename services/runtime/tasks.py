@@ -12,7 +12,23 @@ import structlog
 
 T = TypeVar("T")
 
+#: Seconds until a task that has not ended is cancelled again.
+_CANCEL_AGAIN = 0.5
+
 log = structlog.get_logger(__name__)
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they have ended, again if need be.
+
+    Python 3.11's `asyncio.wait_for` loses a cancellation that meets its result (fixed in 3.12), and nats-py waits for
+    every reply with it: a task that is cancelled once may go on.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
 
 
 class TaskGroup:
@@ -35,10 +51,7 @@ class TaskGroup:
 
     async def cancel(self) -> None:
         """Cancel what still runs and wait for it to end."""
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*(task for task in self._tasks if task is not asyncio.current_task()))
 
     async def drain(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for all to end by themselves; True when they did."""
