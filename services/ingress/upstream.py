@@ -217,8 +217,10 @@ class Upstream:
 def explain(error: BaseException) -> UpstreamError:
     """What went wrong with an upstream, in words without its address or content."""
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError() | ssl.SSLError():
+        case ssl.SSLCertVerificationError():
             return _bad(502, "upstream_tls", "the upstream's TLS certificate could not be verified")
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return _bad(502, "upstream_tls", "no TLS connection to the upstream could be agreed on")
         case aiohttp.ConnectionTimeoutError():
             return _bad(504, "upstream_timeout", "the upstream did not accept a connection in time")
         case TimeoutError():

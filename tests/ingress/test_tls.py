@@ -298,8 +298,18 @@ class TestUpstream:
         async with serving_tls(upstream, context) as url:
             await self._boot(gateway, url, ca=bundle(ca, tmp_path))
             async with gateway.call("GET", "/vendor/v1") as reply:
-                assert reply.status == 502
+                # In TLS 1.3 the server's alert comes after our handshake (RFC 8446, section 4.4.2.4): a closed connection.
+                assert (reply.status, (await reply.json())["error"]["code"]) == (502, "upstream_reset")
         assert gateway.upstream.seen == []
+
+    async def test_an_upstream_that_speaks_no_tls_is_not_said_to_have_a_bad_certificate(
+        self, gateway: Gateway, upstream: Upstream
+    ) -> None:
+        await self._boot(gateway, upstream.url.replace("http:", "https:"))
+        async with gateway.call("GET", "/vendor/v1") as reply:
+            error = (await reply.json())["error"]
+        assert (reply.status, error["code"]) == (502, "upstream_tls")
+        assert "certificate" not in error["message"]
 
     async def test_files_that_cannot_be_used_stop_the_start(
         self, gateway: Gateway, secure: str, tmp_path: Path
@@ -322,6 +332,7 @@ class TestUpstream:
         async with gateway.call("GET", "/vendor/v1") as reply:
             body = await reply.json()
         assert (reply.status, body["error"]["code"]) == (502, "upstream_tls")
+        assert "could not be verified" in body["detail"]
         assert gateway.upstream.seen == []
         outcome = await gateway.outcome()
         assert outcome["outcome"] == "failed"
