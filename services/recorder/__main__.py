@@ -15,7 +15,6 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from schemas import subjects as s
 from schemas.base import new_id
 from services.recorder.access import authenticator
-from services.recorder.bus_metrics import bus_metrics
 from services.recorder.clickhouse import Store
 from services.recorder.closing import Closer
 from services.recorder.completeness import keep_counted
@@ -137,8 +136,7 @@ async def _connect(context: Context) -> Parts:
         lock.acquire()
     bus = address("recorder", context.settings.nats, context.data)
     client = await connect(bus)
-    broker = make_broker(bus, tracer_provider=context.tracer_provider)
-    broker.add_middleware(bus_metrics(context.registry))
+    broker = make_broker(bus, context.registry, context.tracer_provider)
     await broker.connect()
     return Parts(context, store, lock, client, broker, make_metrics(context.registry))
 

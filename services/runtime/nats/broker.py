@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from faststream.message import StreamMessage
 from faststream.nats import NatsBroker
 from faststream.nats.opentelemetry import NatsTelemetryMiddleware
-from faststream.nats.prometheus import NatsPrometheusMiddleware
 from faststream.security import SASLPlaintext
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
+from services.runtime.nats.bus_metrics import bus_metrics
 from services.runtime.nats.client import BusAddress
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,9 +34,7 @@ def make_broker(
     """A broker, not yet connected. Without an address it only describes itself (docs/asyncapi.yaml)."""
     middlewares: list[Any] = []
     if registry is not None and bus is not None:
-        middlewares.append(
-            NatsPrometheusMiddleware(registry=registry, app_name=bus.role, metrics_prefix="countersign_bus")
-        )
+        middlewares.append(bus_metrics(registry, bus.role))
     if tracer_provider is not None:
         middlewares.append(NatsTelemetryMiddleware(tracer_provider=tracer_provider))
     options: dict[str, Any] = dict(bus.options()) if bus else {}
