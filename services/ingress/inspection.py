@@ -206,8 +206,8 @@ class Inspector:
             return self._recorded_answer(answer)
         try:
             return self._recorded_as(content.media.name, data, complete=content.complete)
-        except MaskingError:  # not what its type says: what can be found in it is found in the text
-            return self._recorded_as("text/plain", data, complete=content.complete)
+        except MaskingError:  # not what its type says; the reader of JSON takes any text, and undoes escapes in it
+            return self._recorded_as("application/json", data, complete=content.complete)
 
     def _recorded_answer(self, answer: dict[str, Any]) -> Recorded:
         """A reassembled answer; each text is masked by itself, as it was for the agent."""

@@ -37,7 +37,8 @@ def mask_parts(data: bytes, mask_head: MaskHead, mask_body: MaskBody) -> bytes:
     if first is None:
         raise MaskingError("the multipart content has no delimiter")
     pieces = re.split(rb"(\r?\n--%s(?:--)?[ \t]*(?:\r?\n|\Z))" % re.escape(first[1]), data[first.end() :])
-    if len(pieces) < 3 or len(pieces) > 2 * PARTS_LIMIT:
+    closed = len(pieces) >= 3 and pieces[-2].strip().endswith(b"--")
+    if not closed or len(pieces) > 2 * PARTS_LIMIT:
         raise MaskingError("the multipart content is cut off or has too many parts")
     out = [first[0]]
     for index in range(0, len(pieces) - 1, 2):

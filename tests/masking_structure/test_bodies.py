@@ -1,0 +1,255 @@
+"""Forms, markup, multipart, charsets and codings: whole, in parts, and as the inspector is asked for them."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+import zlib
+from itertools import pairwise
+from urllib.parse import parse_qsl, quote_plus, urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.verdicts import MaskObligation
+from services.ingress.content import Content, media_type
+from services.ingress.errors import Denied, GatewayError
+from services.ingress.inspection import OPAQUE, Inspector
+from services.ingress.masking import ENTITIES, MaskingError, Replacer
+from services.ingress.masking.structure.document import Rules, masker_for
+from services.ingress.masking.structure.limits import INFLATE_LIMIT
+from tests.masking.corpus import positives
+from tests.masking_structure.streams import SCANNER, TEXTS
+
+INSPECTOR = Inspector(b"k" * 32)
+SETS = ("secrets", "pii", "financial")
+MASK = MaskObligation(request=SETS, response=SETS)
+FORM = "application/x-www-form-urlencoded"
+
+
+def mask(data: bytes, declared: str, cuts: list[int] | None = None) -> bytes:
+    masker = masker_for(declared, Rules(SCANNER, Replacer()))
+    edges = [0, *sorted(cuts or []), len(data)]
+    return b"".join(masker.feed(data[start:end]) for start, end in pairwise(edges)) + masker.close()
+
+
+def request(data: bytes, declared: str, coding: str = "", rule: MaskObligation = MASK) -> bytes:
+    return INSPECTOR.mask(Content(data, media_type(declared), coding), rule).data
+
+
+def reply(
+    data: bytes, declared: str, coding: str = "", rule: MaskObligation = MASK, action: str = "", size: int = 7
+) -> bytes:
+    masker = INSPECTOR.reply(media_type(declared), coding, rule, action)
+    assert masker
+    return b"".join(masker.feed(data[at : at + size]) for at in range(0, len(data), size)) + masker.close()
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_values_of_every_detector_in_a_form_and_in_markup_at_every_split(entity: str) -> None:
+    for sample in list(positives(entity, 3)):
+        form = urlencode({"a": "1", "text": sample.text, "z": "2"}).encode()
+        page = f"<p a='1'>{''.join(f'&#{ord(char)};' for char in sample.text)}</p>".encode()
+        for data, declared in ((form, FORM), (page, "text/html")):
+            whole = mask(data, declared)
+            for at in range(0, len(data) + 1, 1 if len(data) < 160 else 23):
+                assert mask(data, declared, [at]) == whole
+        said = dict(parse_qsl(mask(form, FORM).decode(), keep_blank_values=True))
+        assert (said["a"], said["z"]) == ("1", "2")
+
+
+def test_most_values_of_every_detector_are_found_in_forms_and_markup() -> None:
+    for entity in ENTITIES:
+        samples = list(positives(entity, 10))
+        forms = [dict(parse_qsl(mask(urlencode({"q": s.text}).encode(), FORM).decode())).get("q", "") for s in samples]
+        pages = [html.unescape(mask(f"<p>{html.escape(s.text)}</p>".encode(), "text/html").decode()) for s in samples]
+        assert sum(s.value in said for s, said in zip(samples, forms, strict=True)) <= 1, entity
+        assert sum(s.value in said for s, said in zip(samples, pages, strict=True)) <= 1, entity
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "expected"),
+    [
+        (FORM, b"email=bob%40example.com&x=a+b%20c", b"email=%5BEMAIL%5D&x=a+b%20c"),
+        (FORM, b"password=a%26b%27c9&ok=1", b"password=%5BPASSWORD%5D&ok=1"),
+        ("text/html", b"<a href='mailto:bob&commat;example.com'>&amp;</a>", b"<a href='mailto:[EMAIL]'>&amp;</a>"),
+        ("application/xml", b"<password>hunter2x</password>", b"<password>[PASSWORD]</password>"),
+        ("image/svg+xml", b"<t>bob&#x40;example.com &nbsp;</t>", b"<t>[EMAIL] &nbsp;</t>"),
+        ("text/html", b"<p>bob&#8203;@example.com AT&T</p>", b"<p>[EMAIL] AT&T</p>"),
+        ("text/plain", b"mail bob@example.com \xe2\x82\xac", b"mail [EMAIL] \xe2\x82\xac"),
+        ("text/plain", rb'{"mail":"bob\u0040example.com"}', b'{"mail":"[EMAIL]"}'),
+        ("text/plain", b"[note] bob@example.com", b"[note] [EMAIL]"),
+        ("", b"", b""),
+    ],
+)
+def test_what_is_found_is_written_as_its_place_wants_it(declared: str, data: bytes, expected: bytes) -> None:
+    for at in range(len(data) + 1):
+        assert mask(data, declared, [at]) == expected
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-16-le", "latin-1", "cp1252", "utf-8"])
+def test_every_charset_is_written_as_it_was_read(charset: str) -> None:
+    text = '{"a":"né bob@example.com"}'
+    declared = f"application/json; charset={charset}"
+    expected = text.replace("bob@example.com", "[EMAIL]")
+    if charset == "utf-16-le":  # its NULs look like no text to whoever asks for a whole body
+        assert reply(text.encode(charset), declared).decode(charset) == expected
+        return
+    assert request(text.encode(charset), declared).decode(charset) == expected
+    assert reply(text.encode(charset), declared).decode(charset) == expected
+
+
+@pytest.mark.parametrize("declared", ["text/plain; charset=klingon", "text/plain; charset=utf-16"])
+def test_a_reply_that_cannot_be_read_is_refused(declared: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        reply(b"\xff\xfe\x00", declared)
+    assert (refused.value.status, refused.value.code) == (502, "mask_failed")
+
+
+def test_encoded_content_is_unpacked() -> None:
+    data = b'{"a":"bob@example.com"}'
+    for coding, packed in (("gzip", gzip.compress(data)), ("deflate", zlib.compress(data))):
+        assert request(packed, "application/json", coding) == b'{"a":"[EMAIL]"}'
+        assert reply(packed, "application/json", coding) == b'{"a":"[EMAIL]"}'
+    twice = gzip.compress(b'{"a":"bob@exam') + gzip.compress(b'ple.com"}')
+    assert reply(twice, "application/json", "gzip") == b'{"a":"[EMAIL]"}'
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [
+        ("br", b"x"),
+        ("gzip", b"no gzip"),
+        ("gzip", gzip.compress(b"cut off" * 50)[:-9]),
+        ("gzip", gzip.compress(b"\0" * (INFLATE_LIMIT + 1))),
+    ],
+    ids=["unknown", "broken", "cut off", "a bomb"],
+)
+def test_a_coding_that_cannot_be_undone_is_refused(coding: str, data: bytes) -> None:
+    with pytest.raises(GatewayError) as refused:
+        reply(data, "text/plain", coding, size=1 << 20)
+    assert refused.value.code == "mask_failed"
+
+
+def test_binary_is_refused_or_passed_as_the_rule_says() -> None:
+    image = b"\x89PNG\r\n\x00\xff bob@example.com"
+    lenient = MASK.model_copy(update={"binary": "pass"})
+    with pytest.raises(Denied):
+        request(image, "image/png")
+    with pytest.raises(GatewayError):
+        reply(image, "image/png")
+    assert request(image, "image/png", rule=lenient) == image
+    assert reply(image, "image/png", rule=lenient) == image
+    assert reply(b"bob@example.com", "image/png", rule=lenient) == b"[EMAIL]"
+    packed = INSPECTOR.mask(Content(b"brotli", media_type("text/plain"), "br"), lenient)
+    assert (packed.data, packed.coding) == (b"brotli", "br")
+
+
+MULTIPART = (
+    b'--X\r\nContent-Disposition: form-data; name="bob@example.com"\r\n\r\nann@example.com\r\n'
+    b'--X\r\nContent-Type: application/json\r\n\r\n{"a":"bob\\u0040example.com"}\r\n--X--\r\n'
+)
+
+
+def test_the_parts_of_a_multipart_body_are_masked_each_as_what_it_is() -> None:
+    out = request(MULTIPART, "multipart/form-data; boundary=X")
+    assert out == (
+        b'--X\r\nContent-Disposition: form-data; name="[EMAIL]"\r\n\r\n[EMAIL]\r\n'
+        b'--X\r\nContent-Type: application/json\r\n\r\n{"a":"[EMAIL]"}\r\n--X--\r\n'
+    )
+
+
+@pytest.mark.parametrize("data", [b"no delimiter", MULTIPART[:-20], MULTIPART.replace(b"Type", b"Transfer-Encoding")])
+def test_a_multipart_body_that_is_none_is_refused(data: bytes) -> None:
+    declared = "multipart/form-data; boundary=X"
+    data = data.replace(b"Encoding: application/json", b"Encoding: base64")
+    with pytest.raises(Denied):
+        request(data, declared)
+    recorded = INSPECTOR.inspect(Content(data, media_type(declared)))
+    assert "example.com" not in recorded.recorded
+
+
+def test_fields_of_what_is_not_json_are_refused() -> None:
+    rule = MaskObligation(fields=("$.ssn",))
+    assert request(b'{"ssn": 1}', "application/json", rule=rule) == b'{"ssn": null}'
+    assert reply(b'{"ssn": 1}', "text/plain", rule=rule) == b'{"ssn": null}'
+    with pytest.raises(Denied):
+        request(b"<ssn>1</ssn>", "application/xml", rule=rule)
+    with pytest.raises(GatewayError):
+        reply(b"<ssn>1</ssn>", "application/xml", rule=rule)
+    with pytest.raises(Denied):
+        request(b"{}", "application/json", rule=MaskObligation(fields=("ssn",)))
+
+
+def test_the_path_and_the_query_are_masked_and_otherwise_stay() -> None:
+    path, query = INSPECTOR.target("/u/bob%40example.com/a+b%2Cc", "q=ann%40example.com&z=%e2%82%ac&&n", MASK)
+    assert (path, query) == ("/u/%5BEMAIL%5D/a+b%2Cc", "q=%5BEMAIL%5D&z=%e2%82%ac&&n")
+    pairs: dict[str, str] = {}
+    tokens = MASK.model_copy(update={"style": "token"})
+    path, query = INSPECTOR.target("/u/bob%40example.com", "q=1", tokens, pairs=pairs)
+    assert list(pairs.values()) == ["bob@example.com"]
+    known = MaskObligation(restore=True)
+    assert INSPECTOR.target(path, query, known, known=pairs) == ("/u/bob%40example.com", "q=1")
+
+
+def test_a_models_whole_reply_leaves_out_what_spells_it_token_by_token() -> None:
+    data = b'{"choices":[{"message":{"content":"bob@example.com"},"logprobs":{"content":[{"token":"bob"}]}}]}'
+    out = json.loads(reply(data, "application/json", action="llm.chat"))
+    assert out == {"choices": [{"message": {"content": "[EMAIL]"}, "logprobs": None}]}
+
+
+def test_the_record_of_a_stream_is_the_masked_answer() -> None:
+    stream = TEXTS[0].write(["Hello bob@exa", "mple.com, my password: correct", "horse"])
+    recorded = INSPECTOR.inspect(Content(stream, media_type("text/event-stream")))
+    assert json.loads(recorded.recorded)["0.content"].startswith("Hello EMAIL#")
+    assert "horse" not in recorded.recorded
+    assert recorded.findings == {"EMAIL": 1, "PASSWORD": 1}
+
+
+def test_the_record_of_a_body_that_went_on_has_no_half_of_a_value() -> None:
+    cut = Content(b"my card is 4111 1111 1111 11", media_type("text/plain"), complete=False)
+    assert "4111" not in INSPECTOR.inspect(cut).recorded
+
+
+def test_the_record_of_what_nobody_can_read_says_so() -> None:
+    assert INSPECTOR.inspect(Content(b"\0\xff", media_type("text/plain"))).recorded == OPAQUE
+
+
+def test_findings_by_role() -> None:
+    body = {
+        "model": "gpt-5",
+        "messages": [
+            {"role": "system", "content": "write to ann@example.com"},
+            {"role": "user", "content": [{"type": "text", "text": "bob@example.com and cy@example.com"}]},
+            {"role": "assistant", "tool_calls": [{"function": {"arguments": '{"to":"dan@example.com"}'}}]},
+        ],
+    }
+    found = INSPECTOR.by_role(Content(json.dumps(body).encode(), media_type("application/json")))
+    assert found == {"system": {"EMAIL": 1}, "user": {"EMAIL": 2}, "assistant": {"EMAIL": 1}}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    raw=st.lists(
+        st.sampled_from(["&", "=", "%", "%4", "%40", "+", "bob", "x.com", "&#64;", "&#", "<", ">", ";", "password"])
+    ),
+    declared=st.sampled_from([FORM, "text/html"]),
+    data=st.data(),
+)
+def test_hostile_forms_and_markup_are_the_same_at_any_cut(raw: list[str], declared: str, data: st.DataObject) -> None:
+    body = "".join(raw).encode()
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=4))
+    assert mask(body, declared, cuts) == mask(body, declared)
+
+
+@settings(max_examples=100, deadline=None)
+@given(fields=st.lists(st.tuples(st.text(max_size=6), st.text(max_size=12)), max_size=5))
+def test_a_form_without_values_passes_byte_by_byte(fields: list[tuple[str, str]]) -> None:
+    body = "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in fields).encode()
+    try:
+        out = mask(body, FORM)
+    except MaskingError:
+        return
+    assert out == body or b"%5B" in out
