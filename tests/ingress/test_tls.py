@@ -298,7 +298,7 @@ class TestUpstream:
         async with serving_tls(upstream, context) as url:
             await self._boot(gateway, url, ca=bundle(ca, tmp_path))
             async with gateway.call("GET", "/vendor/v1") as reply:
-                # In TLS 1.3 the server's alert comes after our handshake (RFC 8446, section 4.4.2.4): a closed connection.
+                # In TLS 1.3 the server's alert comes after our handshake (RFC 8446, section 4.4.2.4): it just closes.
                 assert (reply.status, (await reply.json())["error"]["code"]) == (502, "upstream_reset")
         assert gateway.upstream.seen == []
 

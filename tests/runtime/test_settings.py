@@ -89,8 +89,9 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"connectors: \xe9")
     with pytest.raises(SettingsError, match=r"latin\.yaml: cannot be read"):
         load(tmp_path / "latin.yaml")
-    with pytest.raises(SettingsError, match="cannot be read"):
-        load(tmp_path)
+    for unusable in (tmp_path, tmp_path / "a\0b"):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            load(unusable)
 
 
 def test_aliases_that_stand_for_a_billion_values_are_refused_soon() -> None:

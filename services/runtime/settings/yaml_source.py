@@ -66,7 +66,7 @@ def read(file: FilePath) -> Source:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SourceError(str(file), None, "there is no such file; name another with --config, or create it") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL in it
         raise SourceError(str(file), None, f"cannot be read: {error}") from None
     return parse(text, str(file))
 
