@@ -32,6 +32,10 @@ SELECT operation_id, count() AS n FROM outcomes WHERE NOT presumed GROUP BY oper
 """
 
 
+#: Rows of the view by nonce; more than one for a nonce is a fault.
+Operations = dict[str, list[dict[str, Any]]]
+
+
 class Unavailable(Exception):
     """The audit endpoint does not answer, or not with a result."""
 
@@ -141,38 +145,39 @@ class Findings:
 
 
 async def examine(stack: Stack, sent: Iterable[Sent], dead: Iterable[str] = (), after: int = 0) -> Findings:
-    """Hold the record against everything else; `dead` are the ids of ingresses that were killed.
+    """Hold the record of what was `sent` against everything else; `dead` are the ids of ingresses that were killed.
 
     Of the stream only the messages behind sequence `after` are read: those up to it were compared before.
     """
     findings, audit, everything = Findings(), Audit(stack), list(sent)
+    nonces = {item.nonce for item in everything}
+    received = Counter({nonce: times for nonce, times in stack.upstream.received.items() if nonce in nonces})
     operations = defaultdict(list)
     for row in await audit.sql(_OPERATIONS):
-        operations[row["path"].rpartition("/")[2]].append(row)
-    _operations(findings, stack, operations, set(dead))
-    _replies(findings, stack, operations, everything)
+        if (nonce := row["path"].rpartition("/")[2]) in nonces:
+            operations[nonce].append(row)
+    _operations(findings, received, operations, set(dead))
+    _replies(findings, received, operations, everything)
+    findings.expect(stack.upstream.mixed_up, "another request's body")
     findings.duplicates += findings.expect(await audit.sql(_SECOND_OUTCOMES), "second outcomes")
     await _events(findings, stack, audit, after)
     return findings
 
 
-def _operations(findings: Findings, stack: Stack, operations: dict[str, list[dict[str, Any]]], dead: set[str]) -> None:
+def _operations(findings: Findings, received: Counter[str], operations: Operations, dead: set[str]) -> None:
     """G2, G6: what reached the upstream is on record once, with one outcome."""
-    received = stack.upstream.received
     findings.operations = sum(map(len, operations.values()))
     findings.outcomes.update(row["outcome"] for rows in operations.values() for row in rows)
     findings.missing += findings.expect((n for n in received if n not in operations), "forwarded but not on record")
     findings.duplicates += findings.expect((n for n, rows in operations.items() if len(rows) > 1), "on record twice")
     findings.duplicates += findings.expect((n for n, times in received.items() if times > 1), "forwarded twice")
     findings.expect((n for n, rows in operations.items() if not all(row["outcome"] for row in rows)), "no outcome")
-    findings.expect(stack.upstream.mixed_up, "another request's body")
     rows = [row for found in operations.values() for row in found if row["outcome"] == "unknown"]
     findings.expect((row["operation_id"] for row in rows if row["ingress"] not in dead), "unknown of a live ingress")
 
 
-def _replies(findings: Findings, stack: Stack, operations: dict[str, list[dict[str, Any]]], sent: list[Sent]) -> None:
+def _replies(findings: Findings, received: Counter[str], operations: Operations, sent: list[Sent]) -> None:
     """G1: what was answered is what happened, and is what is on record."""
-    received = stack.upstream.received
     ok = [item.nonce for item in sent if item.status == 200]
     refused = [item.nonce for item in sent if item.status not in (200, None)]
     findings.expect((nonce for nonce in ok if nonce not in received), "200 but never forwarded")
