@@ -18,18 +18,36 @@ from tools.asyncapi.listeners import Listener, listeners
 
 TITLE = "# Generated from the code by `make asyncapi`; a test compares. AsyncAPI 3.0.\n"
 
-ABOUT = """\
+#: A NATS user for whoever only listens; a test connects as this one.
+TAP = """\
+{ user: tap, password: $NATS_TAP_PASSWORD, permissions: {
+  publish: [
+    "$JS.API.CONSUMER.INFO.AUDIT.tap", "$JS.API.CONSUMER.CREATE.AUDIT.tap", "$JS.API.CONSUMER.CREATE.AUDIT.tap.>",
+    "$JS.API.CONSUMER.DURABLE.CREATE.AUDIT.tap", "$JS.API.CONSUMER.MSG.NEXT.AUDIT.tap", "$JS.ACK.AUDIT.tap.>"
+  ]
+  subscribe: ["cs.>", "_INBOX_tap.>"]
+} }
+"""
+
+ABOUT = f"""\
 What Countersign's services tell each other over NATS. They share nothing else, so whoever reads this can tap the bus
 or put a service of their own on it.
 
-**To tap the bus**, connect as a NATS user who may only listen, and make a consumer of your own on the stream `AUDIT`
-(every event but frames) or `RECORDING` (frames). A plain subscription to `cs.>` hears everything live. Everything is
-masked before it is published; no credential and no token is ever in an event.
+**To tap the bus**, give NATS a user who may only listen, beside the services' in nats.conf:
+
+```
+{TAP}```
+
+With the inbox prefix `_INBOX_tap` it may subscribe to `cs.>`, which is live, or pull from a durable consumer `tap` of
+the stream `AUDIT` (every event but frames), which keeps its place. Give the consumer an `inactive_threshold`, so that a
+forgotten one goes by itself: what a durable consumer has still to read is not removed from the stream, and a full stream
+stops all traffic. For frames, write `RECORDING` for `AUDIT` everywhere.
+Everything is masked before it is published; no credential and no token is ever in an event.
 
 **To add a policy service**, hear `cs.attempt.>` in the queue group `policy` and publish a `VerdictReached` with
-`by: policy` on `cs.verdict.{ingress}.{operation_id}`, as the NATS user `policy`. A queue group gives each attempt to
-one member: run yours instead of ours. Outside the group both would answer, and the first verdict counts. Do not reply
-to an attempt: its reply subject awaits JetStream's ack. Without a verdict in time the operation is refused.
+`by: policy` on `cs.verdict.{{ingress}}.{{operation_id}}`, as the NATS user `policy`. A queue group gives each attempt
+to one member: run yours instead of ours. Outside the group both would answer, and the first verdict counts. Do not
+reply to an attempt: its reply subject awaits JetStream's ack. Without a verdict in time the operation is refused.
 
 Events are JSON, UTF-8. Readers ignore fields they do not know: a newer publisher may add some. `ingress_seq` counts
 without gaps within one ingress process, so that a lost event is seen. `traceparent` is W3C Trace Context.
