@@ -18,7 +18,7 @@ from tests.masking_structure.streams import DOCUMENTS, SCANNER, TEXTS, Shape, ma
 
 #: Two samples of each detector that the detector finds when the text is whole.
 _WANTED = 2
-#: Longer ones (keys in PEM, JWTs) are cut at every place in one shape of each sort, at every seventh in the others.
+#: Longer ones (keys in PEM, JWTs) are cut at every place in one shape of each sort, at every seventeenth in the others.
 _LONG = 150
 
 
@@ -38,7 +38,7 @@ def _samples(entity: str) -> list[Sample]:
 
 
 def _places(text: str, every: bool) -> range:
-    return range(0, len(text) + 1, 1 if every or len(text) < _LONG else 7)
+    return range(0, len(text) + 1, 1 if every or len(text) < _LONG else 17)
 
 
 def _every_letter_escaped(text: str) -> str:

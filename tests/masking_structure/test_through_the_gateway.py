@@ -1,0 +1,82 @@
+"""The same through a running ingress, with a real bus and upstream: what the agent gets, and what is recorded."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+from aiohttp import web
+
+from schemas.events import OperationAttempted
+from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
+from tests.ingress.conftest import Gateway, gateway, upstream
+from tests.masking_structure.streams import TEXTS
+
+__all__ = ["gateway", "upstream"]  # fixtures
+
+SETS = ("secrets", "pii", "financial")
+CHAT = {"model": "gpt-5", "stream": True, "messages": [{"role": "user", "content": "ask bob@example.com"}]}
+
+
+def masking(_: OperationAttempted) -> Verdict:
+    mask = MaskObligation(request=SETS, response=SETS)
+    return Verdict(decision=Decision.ALLOW, rules=("masked",), obligations=Obligations(mask=mask))
+
+
+@pytest.fixture
+def masked_gateway(gateway: Gateway) -> Gateway:
+    gateway.decide = masking
+    return gateway
+
+
+async def test_a_model_stream_is_masked_both_ways_and_recorded_as_one_answer(masked_gateway: Gateway) -> None:
+    gateway = await masked_gateway.boot()
+    stream = TEXTS[0].write(["Your card 41", "11 1111 11", "11 1111 is known. ", "Bye, "])
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        for at in range(0, len(stream), 100):
+            await response.write(stream[at : at + 100])
+        return response
+
+    gateway.upstream.answer = answer
+    async with gateway.call("POST", "/vendor/v1/chat/completions", json=CHAT) as response:
+        body = await response.read()
+    assert TEXTS[0].read(body) == "Your card [CREDIT_CARD] is known. Bye, "
+    assert json.loads(gateway.upstream.bodies[0])["messages"][0]["content"] == "ask [EMAIL]"
+    outcome = await gateway.outcome()
+    assert outcome["masked"] == {"request.EMAIL": 1, "response.CREDIT_CARD": 1}
+    frames = [json.loads(event["data"]) for event in gateway.events("SessionFrame") if event["direction"] == "response"]
+    assert frames[0]["0.content"].startswith("Your card CREDIT_CARD#")
+    assert not [raw for raw in gateway.raw if b"4111" in raw or b"bob@example.com" in raw]
+
+
+async def test_an_encoded_reply_is_unpacked_and_its_fields_say_so(masked_gateway: Gateway) -> None:
+    gateway = await masked_gateway.boot()
+    packed = gzip.compress(b'{"mail": "bob\\u0040example.com"}')
+    fields = {"Content-Encoding": "gzip", "Content-Type": "application/json", "Content-MD5": "x"}
+    gateway.upstream.answer = lambda *_: web.Response(body=packed, headers=fields)
+    async with gateway.call("GET", "/vendor/x", headers={"Range": "bytes=0-9"}) as response:
+        body = await response.read()
+        assert "Content-Encoding" not in response.headers
+        assert "Content-MD5" not in response.headers
+    assert body == b'{"mail": "[EMAIL]"}'
+    assert "Range" not in gateway.upstream.seen[0].headers
+
+
+async def test_a_request_that_cannot_be_masked_goes_nowhere(masked_gateway: Gateway) -> None:
+    gateway = await masked_gateway.boot()
+    async with gateway.call("POST", "/vendor/x", data=b"\x00\xff") as response:
+        assert response.status == 403
+        assert (await response.json(content_type=None))["error"]["code"] == "mask_failed"
+    assert gateway.upstream.seen == []
+
+
+async def test_a_reply_that_cannot_be_masked_is_refused(masked_gateway: Gateway) -> None:
+    gateway = await masked_gateway.boot()
+    gateway.upstream.answer = lambda *_: web.Response(body=b"x", headers={"Content-Encoding": "br"})
+    async with gateway.call("GET", "/vendor/x") as response:
+        assert response.status == 502
+        assert (await response.json(content_type=None))["error"]["code"] == "mask_failed"
