@@ -4,7 +4,6 @@ import signal
 
 import nats
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig
 
 from schemas import subjects
@@ -26,16 +25,10 @@ async def tapping(bus: Bus, errors: list[str]) -> Client:
     async def note(error: Exception) -> None:
         errors.append(str(error))
 
-    async def connected() -> Client | None:
-        options = {"inbox_prefix": "_INBOX_tap", "allow_reconnect": False, "error_cb": note}
-        try:
-            return await nats.connect(bus.server.url, user="tap", password="tapping-password", **options)
-        except (NatsError, OSError):
-            return None  # not reloaded yet
-
-    client: Client = await until(connected)
-    errors.clear()
-    return client
+    log = bus.server.data.nats / "nats.log"
+    await until(lambda: "Reloaded server configuration" in log.read_text())
+    options = {"inbox_prefix": "_INBOX_tap", "error_cb": note}
+    return await nats.connect(bus.server.url, user="tap", password="tapping-password", **options)
 
 
 async def test_a_tap_hears_live_and_from_the_stream_and_says_nothing(bus: Bus) -> None:

@@ -39,9 +39,9 @@ or put a service of their own on it.
 {TAP}```
 
 With the inbox prefix `_INBOX_tap` it may subscribe to `cs.>`, which is live, or pull from a durable consumer `tap` of
-the stream `AUDIT` (every event but frames), which keeps its place. Give the consumer an `inactive_threshold`, so that a
-forgotten one goes by itself: what a durable consumer has still to read is not removed from the stream, and a full stream
-stops all traffic. For frames, write `RECORDING` for `AUDIT` everywhere.
+the stream `AUDIT` (every event but frames), which keeps its place. Give the consumer an `inactive_threshold`, so that
+a forgotten one goes by itself: what a durable consumer has still to read is not removed from the stream, and a full
+stream stops all traffic. For frames, write `RECORDING` for `AUDIT` everywhere.
 Everything is masked before it is published; no credential and no token is ever in an event.
 
 **To add a policy service**, hear `cs.attempt.>` in the queue group `policy` and publish a `VerdictReached` with
