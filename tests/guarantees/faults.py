@@ -1,16 +1,17 @@
-"""`make faults`: rounds of traffic in which random processes die by SIGKILL, and the record is examined after each.
+"""`make faults`: rounds of traffic in which random processes die or freeze, and the record is examined after each.
 
     python -m tests.guarantees.faults --rounds 20 --seed 7
 
-Two copies of ingress and policy, one of approver and recorder, one NATS. In each round one or two of them die at random
-moments and are started again while the agents go on. Prints a table, and exits 1 when a guarantee was broken. The seed
-makes the choice of victims and moments repeatable, never the interleaving.
+Two copies of ingress and policy, one of approver and recorder, one NATS. In each round one or two of them get SIGKILL,
+or SIGSTOP for a while, at random moments, and are started again while the agents go on. Prints a table, and exits 1 when
+a guarantee was broken. The seed makes the choice of victims and moments repeatable, never the interleaving.
 """
 
 import argparse
 import asyncio
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -30,8 +31,12 @@ COPIES = ("recorder", "policy", "policy-2", "approver", "ingress", "ingress-2")
 VICTIMS = (*COPIES, "nats")
 #: Requests in one round, and after how many of them the last victim may die.
 REQUESTS = (200, 600)
-#: Share of rounds with two victims at once.
-TWO = 0.35
+#: Share of rounds with two victims at once, of victims that are frozen instead of killed, and of those that stay so.
+TWO, FROZEN, LASTING = 0.35, 0.25, 0.25
+#: Seconds for which those stay dead or frozen: up to beyond every lease, time to live and grace.
+LONG = (2.0, 22.0)
+#: Seconds for a number of requests to be sent, in the worst of moments.
+PATIENCE = 180.0
 
 
 @dataclass
@@ -41,17 +46,18 @@ class Tally:
     rounds: int = 0
     approvals: int = 0
     kills: Counter[str] = field(default_factory=Counter)
+    freezes: Counter[str] = field(default_factory=Counter)
     replies: Counter[int | None] = field(default_factory=Counter)
     findings: Findings = field(default_factory=Findings)
     problems: list[str] = field(default_factory=list)
 
     def table(self, seconds: float, forwarded: int) -> str:
         """What to print in the end."""
-        kills = ", ".join(f"{name} {self.kills[name]}" for name in sorted(self.kills))
         outcomes = self.findings.outcomes
         rows = {
             "rounds": self.rounds,
-            "kills": f"{sum(self.kills.values())} ({kills})",
+            "killed": _counted(self.kills),
+            "frozen": _counted(self.freezes),
             "requests sent": sum(self.replies.values()),
             "  200 / 503 / no reply": f"{self.replies[200]} / {self.replies[503]} / {self.replies[None]}",
             "reached the upstream": forwarded,
@@ -67,35 +73,76 @@ class Tally:
         return "\n".join(f"{name:<26}{value}" for name, value in rows.items())
 
 
-async def one_round(stack: Stack, chance: random.Random) -> list[Sent]:
+def _counted(names: Counter[str]) -> str:
+    each = ", ".join(f"{name} {names[name]}" for name in sorted(names))
+    return f"{sum(names.values())} ({each})" if names else "0"
+
+
+@dataclass(frozen=True)
+class Blow:
+    """What befalls one process in a round."""
+
+    name: str
+    #: Requests sent before it; and between it and the way back.
+    moment: int
+    requests: int
+    #: Seconds into that request; and for which it lasts at least.
+    within: float
+    seconds: float
+    freeze: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} {'frozen' if self.freeze else 'killed'} for {self.seconds:.0f} s"
+
+    @classmethod
+    def choose(cls, chance: random.Random, name: str, limit: int) -> "Blow":
+        freeze = chance.random() < FROZEN
+        seconds = chance.uniform(*LONG) if chance.random() < LASTING else 0.0
+        return cls(name, chance.randrange(limit), chance.randrange(5, 60), chance.random() * 0.02, seconds, freeze)
+
+
+async def one_round(stack: Stack, chance: random.Random) -> tuple[list[Sent], list[Blow]]:
     """Traffic with deaths in the middle; everything lives again when it returns."""
     limit = chance.randint(*REQUESTS)
     victims = chance.sample(VICTIMS, 2 if chance.random() < TWO else 1)
+    blows = [Blow.choose(chance, name, limit) for name in victims]
     urls = [stack.copies[name].url for name in ("ingress", "ingress-2")]
-    print(f"  {limit} requests, {' and '.join(victims)} die", flush=True)
+    print(f"  {limit} requests; {', '.join(map(str, blows))}", flush=True)
     async with Traffic(urls, stack.token(), limit=limit) as traffic:
-        await asyncio.gather(*(_die(stack, traffic, name, chance.randrange(limit), chance) for name in victims))
+        await asyncio.gather(*(_strike(stack, traffic, blow) for blow in blows))
         await traffic.finished()
-    return traffic.sent
+    return traffic.sent, blows
 
 
 async def approve_and_use(stack: Stack, agents: Agents, nonce: str, approval_id: str) -> list[str]:
     """A question asked before the deaths is answered after them, and its answer used twice; what went wrong."""
-    decided = await agents.decide("approve", approval_id)
+
+    async def decided() -> bool:
+        # An approver hears of a new question a few seconds late when the bus has just come back.
+        return (await agents.decide("approve", approval_id)).status == 200
+
+    await until(decided, PATIENCE)
     shown = {"Countersign-Approval": approval_id}
     used = [(await agents.post("refunds", nonce, headers=shown)).status for _ in range(2)]
-    told = (decided.status, used, stack.upstream.received[nonce])
-    return [] if told == (200, [200, 403], 1) else [f"approval {approval_id}: decided, used, forwarded {told}"]
+    told = (used, stack.upstream.received[nonce])
+    return [] if told == ([200, 403], 1) else [f"approval {approval_id}: used, forwarded {told}"]
 
 
-async def _die(stack: Stack, traffic: Traffic, name: str, moment: int, chance: random.Random) -> None:
-    """Kill when that many requests were sent, and start again some requests later."""
-    await until(lambda: traffic.begun >= moment, 120)
-    await asyncio.sleep(chance.random() * 0.02)  # anywhere within a request, not always at its start
-    await stack.kill(name)
-    later = min(moment + chance.randrange(5, 60), traffic.limit)
-    await until(lambda: traffic.begun >= later, 120)
-    await stack.restart(name)
+async def _strike(stack: Stack, traffic: Traffic, blow: Blow) -> None:
+    """Kill or freeze when that many requests were sent, and undo it some requests, or some seconds, later."""
+    await until(lambda: traffic.begun >= blow.moment, PATIENCE)
+    await asyncio.sleep(blow.within)  # anywhere within a request, not always at its start
+    if blow.freeze:
+        stack.signal(blow.name, signal.SIGSTOP)
+    else:
+        await stack.kill(blow.name)
+    await asyncio.sleep(blow.seconds)
+    later = min(blow.moment + blow.requests, traffic.limit)
+    await until(lambda: blow.freeze or traffic.begun >= later, PATIENCE)
+    if blow.freeze:
+        stack.signal(blow.name, signal.SIGCONT)
+    else:
+        await stack.restart(blow.name)
 
 
 async def run(rounds: int, seed: int, root: Path) -> Tally:
@@ -112,7 +159,9 @@ async def run(rounds: int, seed: int, root: Path) -> Tally:
             kills_before = stack.kills.get("ingress", 0)
             nonce = agents.nonce()
             approval_id = await agents.ask(nonce)
-            sent += await one_round(stack, chance)
+            more, blows = await one_round(stack, chance)
+            sent += more
+            tally.freezes.update(blow.name.partition("-")[0] for blow in blows if blow.freeze)
             tally.problems += await approve_and_use(stack, agents, nonce, approval_id)
             tally.approvals += 1
             await drained(stack)

@@ -7,6 +7,7 @@ restarted copy gets its addresses back, as a supervisor would give them. Counter
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Iterable, Mapping
@@ -159,6 +160,12 @@ class Stack:
         process.kill()
         await process.wait()
         return None
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP: a process that keeps its connections and does nothing."""
+        process = self.nats.process if name == "nats" else self.copies[name].process
+        assert process
+        process.send_signal(number)
 
     async def restart(self, name: str) -> None:
         """After `kill`."""

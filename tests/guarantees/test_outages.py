@@ -31,13 +31,11 @@ async def recovers(agents: Agents) -> None:
 @asynccontextmanager
 async def silent(stack: Stack, name: str) -> AsyncIterator[None]:
     """A process that is there, keeps its connections, and does not answer."""
-    process = stack.nats.process if name == "nats" else stack.copies[name].process
-    assert process
-    process.send_signal(signal.SIGSTOP)
+    stack.signal(name, signal.SIGSTOP)
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        stack.signal(name, signal.SIGCONT)
 
 
 def refused(reply: Reply) -> bool:

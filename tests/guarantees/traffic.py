@@ -12,8 +12,8 @@ from itertools import count
 
 import aiohttp
 
-#: Seconds for one reply: only ends a test in which the gateway hangs.
-REPLY = aiohttp.ClientTimeout(total=30)
+#: Seconds for one reply: a gateway may be frozen for a while, and only one that hangs for good takes longer.
+REPLY = aiohttp.ClientTimeout(total=60)
 #: Seconds before a client whose gateway refuses connections dials again.
 REDIAL = 0.02
 _SERIAL = count(1)
@@ -81,6 +81,6 @@ class Traffic:
                 return Sent(nonce, reply.status, reply.headers.get("Countersign-Operation", ""))
         except aiohttp.ClientConnectorError:
             await asyncio.sleep(REDIAL)
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             pass  # it died while we waited: whether the request arrived, the record must tell
         return Sent(nonce, None)
