@@ -6,7 +6,7 @@ How content of each kind is read is in `masking.structure`, and `masking.llm_str
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -188,17 +188,25 @@ class Inspector:
         """
         if not (mask.response or mask.fields):
             return None
+        hidden = _TOKEN_BY_TOKEN if action.startswith("llm.") and mask.response else ()
         try:
-            rules = Rules(
-                self._scanner(mask.response),
-                self._replacer(mask),
-                fields=mask.fields,
-                hidden=_TOKEN_BY_TOKEN if action.startswith("llm.") and mask.response else (),
-                pass_binary=mask.binary == "pass",
-            )
-            return _Reply(masker_for(media.name, rules, media.charset, coding), rules.replacer)
+            rules = self._rules(mask.response, mask, hidden)
+            return _Passing(masker_for(media.name, rules, media.charset, coding), rules.replacer, _unmaskable)
         except MaskingError as error:
             raise _unmaskable(error) from error
+
+    def upload(self, media: MediaType, coding: str, mask: MaskObligation) -> ReplyMasker:
+        """A masker for a request's body that is too large to be held whole; its errors are Denied.
+
+        Raises Denied for what only a whole body can be masked for: multipart content, and `restore`.
+        """
+        if mask.restore or media.name.startswith("multipart/"):
+            raise denied("the body is too large to be masked", (), code="mask_failed")
+        try:
+            rules = self._rules(mask.request, mask)
+            return _Passing(masker_for(media.name, rules, media.charset, coding), rules.replacer, mask_failed)
+        except MaskingError as error:
+            raise mask_failed(error) from error
 
     def _recorded(self, content: Content) -> Recorded:
         data = (content.text or "").encode("utf-8", "surrogatepass")
@@ -238,9 +246,7 @@ class Inspector:
         return Recorded(masked.decode("utf-8", "replace"), counts)
 
     def _masked(self, content: Content, mask: MaskObligation, known: Mapping[str, str]) -> Masked:
-        rules = Rules(
-            self._scanner(mask.request), self._replacer(mask), fields=mask.fields, pass_binary=mask.binary == "pass"
-        )
+        rules = self._rules(mask.request, mask)
         data, media = content.plain or b"", content.media
         counts: Counter[str] = Counter()
         if media.name.startswith("multipart/"):
@@ -252,6 +258,9 @@ class Inspector:
             masked = restore_document(masked, media.name, _charset(content), known)
         return Masked(masked, dict(counts), pairs=pairs)
 
+    def _rules(self, names: Iterable[str], mask: MaskObligation, hidden: tuple[str, ...] = ()) -> Rules:
+        return Rules(self._scanner(names), self._replacer(mask), mask.fields, hidden, mask.binary == "pass")
+
     def _scanner(self, names: Iterable[str]) -> Scanner:
         return scanner_for(frozenset(names), *self._own)
 
@@ -259,12 +268,13 @@ class Inspector:
         return Replacer(mask.style, self._key)
 
 
-class _Reply:
-    """A masker whose errors are the upstream's reply being refused."""
+class _Passing:
+    """A masker whose errors are told to the agent as `tell` says."""
 
-    def __init__(self, masker: Masker, replacer: Replacer) -> None:
+    def __init__(self, masker: Masker, replacer: Replacer, tell: Callable[[MaskingError], GatewayError]) -> None:
         self._masker = masker
         self._replacer = replacer
+        self._tell = tell
 
     @property
     def counts(self) -> dict[str, int]:
@@ -274,13 +284,13 @@ class _Reply:
         try:
             return self._masker.feed(data)
         except MaskingError as error:
-            raise _unmaskable(error) from error
+            raise self._tell(error) from error
 
     def close(self) -> bytes:
         try:
             return self._masker.close()
         except MaskingError as error:
-            raise _unmaskable(error) from error
+            raise self._tell(error) from error
 
     def take_pairs(self) -> dict[str, str]:
         return self._replacer.take_pairs()

@@ -183,6 +183,19 @@ def test_fields_of_what_is_not_json_are_refused() -> None:
         request(b"{}", "application/json", rule=MaskObligation(fields=("ssn",)))
 
 
+def test_a_large_upload_is_masked_as_it_passes() -> None:
+    masker = INSPECTOR.upload(media_type("application/json"), "", MASK)
+    record = b'{"mail": "bob@example.com", "n": 1.50}'
+    body = b"[" + b",".join([record] * 1000) + b"]"
+    out = b"".join(masker.feed(body[at : at + 1000]) for at in range(0, len(body), 1000)) + masker.close()
+    assert out == body.replace(b"bob@example.com", b"[EMAIL]")
+    assert masker.counts == {"EMAIL": 1000}
+    with pytest.raises(Denied):
+        INSPECTOR.upload(media_type("application/json"), "", MASK).feed(b"\xff")
+    with pytest.raises(Denied):
+        INSPECTOR.upload(media_type("multipart/form-data; boundary=X"), "", MASK)
+
+
 def test_the_path_and_the_query_are_masked_and_otherwise_stay() -> None:
     path, query = INSPECTOR.target("/u/bob%40example.com/a+b%2Cc", "q=ann%40example.com&z=%e2%82%ac&&n", MASK)
     assert (path, query) == ("/u/%5BEMAIL%5D/a+b%2Cc", "q=%5BEMAIL%5D&z=%e2%82%ac&&n")
