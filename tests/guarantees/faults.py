@@ -3,8 +3,8 @@
     python -m tests.guarantees.faults --rounds 20 --seed 7
 
 Two copies of ingress and policy, one of approver and recorder, one NATS. In each round one or two of them get SIGKILL,
-or SIGSTOP for a while, at random moments, and are started again while the agents go on. Prints a table, and exits 1 when
-a guarantee was broken. The seed makes the choice of victims and moments repeatable, never the interleaving.
+or SIGSTOP for a while, at random moments, and are started again while the agents go on. Prints a table, and exits 1
+when a guarantee was broken. The seed makes the choice of victims and moments repeatable, never the interleaving.
 """
 
 import argparse

@@ -123,6 +123,8 @@ class Stack:
         self.data.secret_file(self.data.audit_password.name)
         self.issuer = LocalIssuer.load_or_create(self.data.keys)
         self.passwords = passwords(self.data)
+        os.environ[CREDENTIAL_VARIABLE] = CREDENTIAL  # as in the shell that `countersign up` is started from
+        self.exit.callback(os.environ.pop, CREDENTIAL_VARIABLE)
         self.http = await self.exit.enter_async_context(aiohttp.ClientSession())
         self.exit.push_async_callback(self.kill_all)
         await self.nats.start()
@@ -238,10 +240,9 @@ class Stack:
 
     def environment(self, role: Role) -> dict[str, str]:
         """What `countersign up` would show this service, decided by its own code."""
-        ours = dict(os.environ) | {CREDENTIAL_VARIABLE: CREDENTIAL}
         bus = {"COUNTERSIGN_NATS": self.nats.url, "COUNTERSIGN_NATS_PASSWORD": self.passwords[role]}
-        secrets = environment.secrets(role, load(self.config), ours)
-        return environment.basics(role, ours) | secrets | bus | {"PYTHONPATH": str(REPOSITORY)}
+        secrets = environment.secrets(role, load(self.config))
+        return environment.basics(role) | secrets | bus | {"PYTHONPATH": str(REPOSITORY)}
 
     def _document(self) -> dict[str, Any]:
         document: dict[str, Any] = {

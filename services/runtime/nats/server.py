@@ -1,6 +1,7 @@
 """The embedded NATS server: a child process with JetStream in the data directory and a user per service."""
 
 import asyncio
+import os
 import shutil
 import sysconfig
 from asyncio.subprocess import DEVNULL, Process
@@ -15,6 +16,8 @@ from services.runtime.nats.permissions import ROLES, Role
 
 #: How long a server may take to recover its streams before it accepts connections.
 START_TIMEOUT = 30.0
+#: What it sees of our environment, in which the credentials of all connectors may stand (G3).
+_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "TZ")
 
 
 class NatsServerFailed(Exception):
@@ -64,6 +67,7 @@ class EmbeddedNats:
             stdin=DEVNULL,
             stdout=DEVNULL,
             stderr=DEVNULL,
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
             # A Ctrl-C on the terminal must not end it before the services have drained into it.
             start_new_session=True,
         )
