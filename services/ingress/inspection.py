@@ -21,7 +21,7 @@ from services.ingress.masking.llm_stream.reassemble import reassemble
 from services.ingress.masking.llm_stream.splice import parse, write
 from services.ingress.masking.replace import Replacer, tokens
 from services.ingress.masking.scanner import Scanner, scanner_for
-from services.ingress.masking.structure.document import Rules, masker_for
+from services.ingress.masking.structure.document import Rules, masker_for, passes_untouched
 from services.ingress.masking.structure.flow import mask_document
 from services.ingress.masking.structure.form_lexer import FormLexer
 from services.ingress.masking.structure.multipart import mask_parts
@@ -235,6 +235,8 @@ class Inspector:
     def _recorded_as(self, media_type: str, data: bytes, *, complete: bool) -> Recorded:
         rules = Rules(self._everything, Replacer("hash", self._key))
         counts: Counter[str] = Counter()
+        if complete and passes_untouched(data, media_type, rules):
+            return Recorded(data.decode("utf-8", "replace"))
         if media_type.startswith("multipart/") and complete:
             masked = _masked_parts(data, rules, counts)
         else:
@@ -251,6 +253,8 @@ class Inspector:
         counts: Counter[str] = Counter()
         if media.name.startswith("multipart/"):
             masked = _masked_parts(data, rules, counts)
+        elif media.charset in UTF8 and content.text is not None and passes_untouched(data, media.name, rules):
+            masked = data
         else:
             masked = _masked_whole(data, media.name, _charset(content), rules, counts)
         pairs = rules.replacer.take_pairs()

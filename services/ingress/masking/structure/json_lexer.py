@@ -212,8 +212,11 @@ class _Reading:
     def _escape(self) -> bool:
         """Read an escape; False when it goes on in the next bytes."""
         raw, at = self.raw, self.at
-        inner = self._zone is Zone.NESTED_TEXT
         self._fresh = False
+        if self._zone is Zone.TEXT and (short := _SHORT.get(raw[at : at + 2])):
+            self._unit(self._shown(short), at + 2)
+            return True
+        inner = self._zone is Zone.NESTED_TEXT
         found = (inner and _INNER.match(raw, at)) or _PAIR.match(raw, at) or _ESCAPE.match(raw, at)
         if not self._final and len(raw) - at < 12 and _is_cut(raw, at, inner=inner):
             return False
@@ -236,16 +239,14 @@ class _Reading:
             self._opened = end
 
     def _unescape(self, end: int, depth: int) -> None:
-        escape = self.raw[self.at : end]
-        data = _SHORT.get(escape)
-        if data is None:
-            text = escape.decode("ascii")
-            for _ in range(depth):
-                text = json.loads(f'"{text}"')
-            data = text.encode("utf-8", "surrogatepass")
-        if data in _ENDS_VALUE and self._told_here():
-            data = b"_"
-        self._unit(data, end)
+        text = self.raw[self.at : end].decode("ascii")
+        for _ in range(depth):
+            text = json.loads(f'"{text}"')
+        self._unit(self._shown(text.encode("utf-8", "surrogatepass")), end)
+
+    def _shown(self, text: bytes) -> bytes:
+        """An escaped character; in a secret it is one that no detector takes for its end."""
+        return b"_" if text in _ENDS_VALUE and self._told_here() else text
 
     def _told_here(self) -> bool:
         opened, told = self._answer
