@@ -30,9 +30,14 @@ class SourceError(Exception):
     """Text that cannot be used, in one line: `file:line:column: message`."""
 
     def __init__(self, file: str, position: Position | None, message: str) -> None:
-        self.file, self.position, self.message = file, position, message
+        self.file, self.position, self.message = file, position, _one_line(message)
         where = f"{file}:{position.line}:{position.column}" if position else file
-        super().__init__(f"{where}: {message}")
+        super().__init__(f"{where}: {self.message}")
+
+
+def _one_line(message: str) -> str:
+    """Keys from the file may hold line breaks and what moves a terminal's cursor: shown as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)
 
 
 @dataclass
