@@ -35,6 +35,14 @@ REQUESTS = (200, 600)
 TWO, FROZEN, LASTING = 0.35, 0.25, 0.25
 #: Seconds for which those stay dead or frozen: up to beyond every lease, time to live and grace.
 LONG = (2.0, 22.0)
+#: Victim, seconds, and whether it is frozen: an absence that outlasts whatever others wait for, and everybody at once.
+WORST = (
+    (("ingress", 25.0, True),),
+    (("nats", 22.0, False),),
+    tuple((name, 0.0, False) for name in VICTIMS),
+    (("nats", 15.0, True), ("recorder", 18.0, True)),
+    (("policy", 10.0, True), ("policy-2", 10.0, False), ("ingress-2", 20.0, True)),
+)
 #: Seconds for a number of requests to be sent, in the worst of moments.
 PATIENCE = 180.0
 
@@ -101,11 +109,20 @@ class Blow:
         return cls(name, chance.randrange(limit), chance.randrange(5, 60), chance.random() * 0.02, seconds, freeze)
 
 
-async def one_round(stack: Stack, chance: random.Random) -> tuple[list[Sent], list[Blow]]:
+def blows_of(number: int, chance: random.Random, limit: int) -> list[Blow]:
+    """What befalls whom in this round: each fifth is one of the worst cases, the others are drawn."""
+    worst, rest = divmod(number, 5)
+    if not rest:
+        kind = WORST[(worst - 1) % len(WORST)]
+        return [Blow(name, limit // 3, 5, 0.0, seconds, freeze) for name, seconds, freeze in kind]
+    victims = chance.sample(VICTIMS, 2 if chance.random() < TWO else 1)
+    return [Blow.choose(chance, name, limit) for name in victims]
+
+
+async def one_round(stack: Stack, chance: random.Random, number: int) -> tuple[list[Sent], list[Blow]]:
     """Traffic with deaths in the middle; everything lives again when it returns."""
     limit = chance.randint(*REQUESTS)
-    victims = chance.sample(VICTIMS, 2 if chance.random() < TWO else 1)
-    blows = [Blow.choose(chance, name, limit) for name in victims]
+    blows = blows_of(number, chance, limit)
     urls = [stack.copies[name].url for name in ("ingress", "ingress-2")]
     print(f"  {limit} requests; {', '.join(map(str, blows))}", flush=True)
     async with Traffic(urls, stack.token(), limit=limit) as traffic:
@@ -159,7 +176,7 @@ async def run(rounds: int, seed: int, root: Path) -> Tally:
             kills_before = stack.kills.get("ingress", 0)
             nonce = agents.nonce()
             approval_id = await agents.ask(nonce)
-            more, blows = await one_round(stack, chance)
+            more, blows = await one_round(stack, chance, number)
             sent += more
             tally.freezes.update(blow.name.partition("-")[0] for blow in blows if blow.freeze)
             tally.problems += await approve_and_use(stack, agents, nonce, approval_id)
