@@ -83,7 +83,8 @@ class View:
         #: The absolute offset of `text[0]`.
         self.base = 0
         self._raw = b""
-        self._raw_base = 0
+        self._raw_base = 0  # the offset of `_raw[0]`
+        self._let_go = 0  # so many bytes of `_raw` have been passed on
         self._read = 0  # up to here the document has been read into the text
         self._shift = 0  # document offset minus text offset, after the last unit that was dropped
         self._units: list[Unit] = []
@@ -96,7 +97,7 @@ class View:
     @property
     def unpassed(self) -> int:
         """How many bytes of the document are held."""
-        return len(self._raw)
+        return len(self._raw) - self._let_go
 
     def read(self, data: bytes, *, final: bool = False) -> None:
         """Append what comes next of the document."""
@@ -111,10 +112,8 @@ class View:
 
     def pass_raw(self, until: int) -> bytes:
         """The document's bytes up to offset `until` (of the document), which are let go."""
-        count = until - self._raw_base
-        passed, self._raw = self._raw[:count], self._raw[count:]
-        self._raw_base = until
-        return passed
+        start, self._let_go = self._let_go, until - self._raw_base
+        return self._raw[start : self._let_go]
 
     def raw_start(self, at: int) -> int:
         """Where in the document the character at `at` starts."""
@@ -151,6 +150,9 @@ class View:
         self._pieces = [(at, piece) for at, piece in self._pieces if at + len(piece.text) > until]
         self.text = self.text[until - self.base :]
         self.base = until
+        self._raw = self._raw[self._let_go :]
+        self._raw_base += self._let_go
+        self._let_go = 0
 
 
 def among(marks: list[Mark]) -> Callable[[int, int], list[Mark]]:
