@@ -14,6 +14,12 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 #: Content is never unpacked to more than this many times the inspection window (a compression bomb stays small).
 MAX_EXPANSION = 8
+#: Charsets in which a byte below 128 is the ASCII character: whoever takes the bytes for UTF-8 sees the same values.
+ASCII_BASED = frozenset(
+    ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "iso-8859-15", "windows-1252", "cp1252")
+)
+#: All that are read. Python knows more (`punycode`, `utf-7`, …), in which plain text can be made to look like none.
+READABLE = ASCII_BASED | {"utf-16", "utf-16le", "utf-16be", "utf-16-le", "utf-16-be"}
 
 
 @dataclass(frozen=True)
@@ -93,15 +99,25 @@ class Content:
             return None
         return data if len(data) < limit else None
 
-    @cached_property
+    @property
     def text(self) -> str | None:
         """As text, or None when it is binary or in a charset that does not fit."""
+        return self._read[0]
+
+    @property
+    def charset(self) -> str:
+        """The charset of `text`; UTF-8 when there is none."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[str | None, str]:
+        """UTF-8 if the bytes are that, whatever was declared: a wrong charset must not garble what is to be found."""
         if self.plain is None:
-            return None
-        for charset in dict.fromkeys((self.media.charset, "utf-8")):
-            if (text := _decode(self.plain, charset, whole=self.complete)) is not None:
-                return text
-        return None
+            return None, "utf-8"
+        for charset in dict.fromkeys(("utf-8", self.media.charset)):
+            if charset in READABLE and (text := _decode(self.plain, charset, whole=self.complete)) is not None:
+                return text, charset
+        return None, "utf-8"
 
     @property
     def opaque(self) -> bool:

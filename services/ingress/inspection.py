@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from schemas.verdicts import MaskObligation
 from services.ingress.classify.llm import texts_by_role
-from services.ingress.content import Content, MediaType
+from services.ingress.content import ASCII_BASED, READABLE, Content, MediaType
 from services.ingress.errors import Denied, GatewayError, denied
 from services.ingress.masking.entities import ENTITIES, CustomPattern
 from services.ingress.masking.errors import MaskingError
@@ -191,7 +191,8 @@ class Inspector:
         hidden = _TOKEN_BY_TOKEN if action.startswith("llm.") and mask.response else ()
         try:
             rules = self._rules(mask.response, mask, hidden)
-            return _Passing(masker_for(media.name, rules, media.charset, coding), rules.replacer, _unmaskable)
+            charset = _streamed(media, READABLE)
+            return _Passing(masker_for(media.name, rules, charset, coding), rules.replacer, _unmaskable)
         except MaskingError as error:
             raise _unmaskable(error) from error
 
@@ -204,7 +205,8 @@ class Inspector:
             raise denied("the body is too large to be masked", (), code="mask_failed")
         try:
             rules = self._rules(mask.request, mask)
-            return _Passing(masker_for(media.name, rules, media.charset, coding), rules.replacer, mask_failed)
+            charset = _streamed(media, ASCII_BASED)
+            return _Passing(masker_for(media.name, rules, charset, coding), rules.replacer, mask_failed)
         except MaskingError as error:
             raise mask_failed(error) from error
 
@@ -253,13 +255,13 @@ class Inspector:
         counts: Counter[str] = Counter()
         if media.name.startswith("multipart/"):
             masked = _masked_parts(data, rules, counts)
-        elif media.charset in UTF8 and content.text is not None and passes_untouched(data, media.name, rules):
+        elif content.charset in UTF8 and content.text is not None and passes_untouched(data, media.name, rules):
             masked = data
         else:
-            masked = _masked_whole(data, media.name, _charset(content), rules, counts)
+            masked = _masked_whole(data, media.name, content.charset, rules, counts)
         pairs = rules.replacer.take_pairs()
         if mask.restore:
-            masked = restore_document(masked, media.name, _charset(content), known)
+            masked = restore_document(masked, media.name, content.charset, known)
         return Masked(masked, dict(counts), pairs=pairs)
 
     def _rules(self, names: Iterable[str], mask: MaskObligation, hidden: tuple[str, ...] = ()) -> Rules:
@@ -300,6 +302,16 @@ class _Passing:
         return self._replacer.take_pairs()
 
 
+def _streamed(media: MediaType, charsets: frozenset[str]) -> str:
+    """The declared charset, if it is one of these. Raises MaskingError.
+
+    A stream cannot be read twice: an agent that declares UTF-16 for what is UTF-8 would have it masked as garble.
+    """
+    if media.charset not in charsets:
+        raise MaskingError("the content's charset cannot be read as a stream")
+    return media.charset
+
+
 def mask_failed(error: Exception) -> Denied:
     """A detector failed: nothing passes (G1). The message names the detector, never content."""
     return denied(f"content could not be inspected: {error}", (), code="mask_failed")
@@ -307,18 +319,6 @@ def mask_failed(error: Exception) -> Denied:
 
 def _unmaskable(error: MaskingError) -> GatewayError:
     return GatewayError(502, "mask_failed", f"the reply cannot be masked: {error}")
-
-
-def _charset(content: Content) -> str:
-    """The charset that `Content.text` was decoded with: the declared one, or UTF-8 where that does not fit."""
-    declared = content.media.charset
-    if declared in UTF8 or content.text is None:
-        return "utf-8"
-    try:
-        fits = (content.plain or b"").decode(declared) == content.text
-    except (LookupError, UnicodeDecodeError):
-        fits = False
-    return declared if fits else "utf-8"
 
 
 def _masked_whole(data: bytes, media_type: str, charset: str, rules: Rules, counts: Counter[str]) -> bytes:

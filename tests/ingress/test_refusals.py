@@ -322,3 +322,16 @@ async def test_detected_secrets_are_recorded_masked_with_a_keyed_hash(gateway: G
     assert address.encode() not in everything
     assert gateway.attempts[0].findings["EMAIL"] == 2
     assert "EMAIL#" in gateway.attempts[0].operation.statement
+
+
+@pytest.mark.parametrize("charset", ["punycode", "utf-16", "utf-7", "idna", "unicode_escape", "rot13", "no-such"])
+async def test_a_declared_charset_hides_nothing(gateway: Gateway, charset: str) -> None:
+    await gateway.boot()
+    secret = "AKIAIOSFODNN7EXAMPLQ"
+    fields = {"Content-Type": f"application/json; charset={charset}"}
+    body = json.dumps({"key": secret, "note": "even "}).encode()
+    async with gateway.call("POST", "/vendor/x", data=body, headers=fields) as reply:
+        assert reply.status == 200
+    assert gateway.attempts[0].findings == {"AWS_ACCESS_KEY_ID": 1}
+    await gateway.outcome()
+    assert secret.encode() not in b"".join(gateway.raw)
