@@ -190,7 +190,8 @@ async def run(rounds: int, seed: int, root: Path) -> Tally:
             tally.problems += tally.findings.problems
             if tally.problems:
                 break
-        print(tally.table(time.monotonic() - started, len(upstream.received)))
+        forwarded = sum(item.nonce in upstream.received for item in sent)
+        print(tally.table(time.monotonic() - started, forwarded))
         print("\n".join(tally.problems))
     return tally
 
