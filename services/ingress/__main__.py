@@ -17,6 +17,8 @@ from services.ingress.emit import Emitter, new_ingress_id
 from services.ingress.gate import Gate
 from services.ingress.holding import Holding
 from services.ingress.inspection import Inspector
+from services.ingress.masking.entities import CustomPattern
+from services.ingress.masking.errors import MaskingError
 from services.ingress.metrics import Metrics
 from services.ingress.parts import Limiter, Parts
 from services.ingress.protocols.http import exchange
@@ -26,12 +28,13 @@ from services.ingress.refusals import Refusals
 from services.ingress.story import Session
 from services.ingress.tls import listener_tls
 from services.ingress.upstream import Upstream
+from services.ingress.vault import open_vault
 from services.runtime import keys
 from services.runtime.identity.local import LocalKeys
 from services.runtime.identity.verifier import TokenVerifier
 from services.runtime.nats.client import address, close, connect
 from services.runtime.service import Context, run
-from services.runtime.settings import Address, SettingsError
+from services.runtime.settings import Address, Settings, SettingsError
 
 log = structlog.get_logger(__name__)
 
@@ -116,13 +119,24 @@ async def _parts(context: Context, client: Client, verifier: TokenVerifier, upst
         gate=gate,
         holding=Holding(gate, emitter, countersigned),
         countersigned=countersigned,
-        inspector=Inspector(digest_key),
+        inspector=_inspector(settings, digest_key),
+        vault=await open_vault(jetstream, context.data.secret_file("vault.key").read_bytes()),
         upstreams=upstreams,
         refusals=Refusals(settings.limits.refusals_per_second, metrics),
         metrics=metrics,
         limiter=Limiter(settings.limits.operations),
         digest_key=digest_key,
     )
+
+
+def _inspector(settings: Settings, key: bytes) -> Inspector:
+    try:
+        patterns = tuple(CustomPattern(name, pattern) for name, pattern in settings.masking.patterns.items())
+        inspector = Inspector(key, patterns, settings.masking.deny_words)
+        inspector.warm()
+    except MaskingError as error:
+        raise SettingsError(f"countersign.yaml: masking: {error}") from None
+    return inspector
 
 
 def _background(context: Context, parts: Parts, verifier: TokenVerifier) -> None:

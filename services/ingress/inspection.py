@@ -151,6 +151,19 @@ class Inspector:
         except MaskingError as error:
             raise mask_failed(error) from error
 
+    def check(self, mask: MaskObligation) -> None:
+        """Raise Denied for an entity nobody knows: before anything is sent, for the reply's mask as well."""
+        try:
+            for names in (mask.request, mask.response):
+                self._scanner(names)
+        except MaskingError as error:
+            raise mask_failed(error) from error
+
+    def warm(self) -> None:
+        """Compile what most rules ask for (some tenths of a second), so that no request waits for it."""
+        for names in ((), ("secrets",), ("pii",), ("financial",), ("secrets", "pii"), ("secrets", "pii", "financial")):
+            self._scanner(names)
+
     def placeholders(self, content: Content, path: str = "", query: str = "") -> frozenset[str]:
         """The placeholders in a request: what to look up before `mask` and `target` when the rule restores."""
         return tokens(content.text or "") | tokens(path) | tokens(query)

@@ -16,6 +16,7 @@ from services.ingress.inspection import Inspector
 from services.ingress.metrics import Metrics
 from services.ingress.refusals import Refusals
 from services.ingress.upstream import Upstream
+from services.ingress.vault import Vault
 from services.runtime.settings import Settings
 
 
@@ -53,6 +54,7 @@ class Parts:
     holding: Holding
     countersigned: Countersigned
     inspector: Inspector
+    vault: Vault
     upstreams: Mapping[str, Upstream]
     refusals: Refusals
     metrics: Metrics

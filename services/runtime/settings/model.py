@@ -188,11 +188,20 @@ class AuditSettings(Section):
     batch_age: Seconds = 0.5
 
 
+class MaskingSettings(Section):
+    """What is sensitive here beside what the detectors know; always looked for, and named in rules like any entity."""
+
+    #: Entity name (`EMPLOYEE_ID`) to regular expression; docs/masking.md says what it may hold.
+    patterns: dict[str, str] = Field(default_factory=dict)
+    #: Words that must not pass, found as the entity `DENY_WORD`.
+    deny_words: tuple[str, ...] = ()
+
+
 class Limits(Section):
     """Named bounds; each protects something (G10)."""
 
     #: No verdict or no ack by then: 503, nothing forwarded.
-    verdict_timeout: Seconds = 2
+    verdict_timeout: Annotated[Seconds, Field(gt=0)] = 2
     #: Content up to here is read before judging, inspected and recorded.
     inspection_window: Size = 256 * 1024
     #: All headers of a request together.
@@ -230,6 +239,7 @@ class Settings(Section):
     approvals: ApprovalSettings = ApprovalSettings()
     nats: NatsSettings = NatsSettings()
     audit: AuditSettings = AuditSettings()
+    masking: MaskingSettings = MaskingSettings()
     limits: Limits = Limits()
     telemetry: Telemetry = Telemetry()
     #: The policy file `up` applies, beside this file unless absolute.

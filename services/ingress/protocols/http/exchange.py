@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiohttp import web
-from multidict import CIMultiDict
 
 from schemas.events import Outcome, Refusal
 from schemas.identity import Identity
@@ -27,9 +26,10 @@ from services.ingress.errors import AgentError, AgentGone, Denied, GatewayError,
 from services.ingress.parts import Parts
 from services.ingress.protocols.http import headers, replies, reply, websocket
 from services.ingress.protocols.http.connection import Connection
+from services.ingress.protocols.http.outbound import Outbound, prepare
 from services.ingress.protocols.http.target import Target, TargetRefused, parse
 from services.ingress.story import Story
-from services.ingress.upstream import Body, Upstream
+from services.ingress.upstream import Upstream
 from services.runtime.telemetry import carried
 
 log = structlog.get_logger(__name__)
@@ -83,8 +83,9 @@ class Exchange:
             return replies.accepted(verdict.approval_id or "", self.story.operation_id)
         if operation.action == "http.websocket":
             return await websocket.relay(self.parts, self.request, self.story, self.upstream, self.target, verdict)
-        body = self._body(content, rest, verdict)
-        return await self._forward(body, verdict)
+        mask = verdict.obligations.mask
+        outbound = await prepare(self.parts, self.target, content, rest, mask, self.story)
+        return await self._forward(outbound, verdict)
 
     def _upstream(self, target: Target, identity: Identity) -> Upstream:
         upstream = self.parts.upstreams.get(target.connector)
@@ -117,7 +118,7 @@ class Exchange:
         query = self.parts.inspector.parameters(self.target.parameters())
         self.masked_path = path.recorded
         self.findings = statement.findings + path.findings + query.findings
-        return classify.operation(
+        operation = classify.operation(
             self.request.method,
             self.target,
             content,
@@ -128,6 +129,9 @@ class Exchange:
             query=query.recorded,
             key=self.parts.digest_key,
         )
+        if self.findings and operation.action.startswith("llm."):
+            operation.attributes["findings_by_role"] = self.parts.inspector.by_role(content)
+        return operation
 
     async def _judge(self, operation: Operation) -> Verdict:
         """The allowing verdict, or a hold that the caller does not wait for. Raises Denied or NotDecided."""
@@ -166,45 +170,19 @@ class Exchange:
             run=self.parts.inspector.line(fields.get("Countersign-Run", "")[:MAX_RUN]).recorded,
         )
 
-    def _body(self, content: Content, rest: AsyncIterator[bytes] | None, verdict: Verdict) -> Body:
-        """What is sent on: masked if the verdict says so, else the agent's own bytes."""
-        mask = verdict.obligations.mask
-        if mask.request or mask.fields or mask.restore:
-            if rest is not None:
-                raise denied("the body is too large to be masked", verdict.rules, code="mask_failed")
-            masked = self.parts.inspector.mask(content, mask)
-            self.story.note_masked("request", masked.counts)
-            self.story.request_bytes = len(masked.data)
-            return masked.data or None
-        self.story.request_bytes = len(content.raw)
-        if rest is None:
-            return content.raw or None
-        return _joined(content.raw, rest, self.story)
-
-    async def _forward(self, body: Body, verdict: Verdict) -> web.StreamResponse:
+    async def _forward(self, outbound: Outbound, verdict: Verdict) -> web.StreamResponse:
         assert self.upstream
-        assert self.target
-        fields = self._fields(body, verdict)
+        fields = headers.for_upstream(self.request.headers, injected=self.upstream.injected_fields)
+        fields["traceparent"] = self.story.traceparent
+        outbound.adjust(fields, self.request.content_length)
+        reply.negotiate_coding(fields, verdict)
         self.story.reached_upstream = True
-        method, target = self.request.method, self.target
-        path, query = self.parts.inspector.target(target.path, target.query, verdict.obligations.mask)
-        async with self.upstream.request(method, path, query, fields, body) as answer:
+        async with self.upstream.request(
+            self.request.method, outbound.path, outbound.query, fields, outbound.body
+        ) as answer:
             sent = await reply.send(self.parts, self.request, answer, self.upstream, self.story, verdict)
         self.story.finish(Outcome.FORWARDED, status=str(answer.status))
         return sent
-
-    def _fields(self, body: Body, verdict: Verdict) -> CIMultiDict[str]:
-        assert self.upstream
-        fields = headers.for_upstream(self.request.headers, injected=self.upstream.injected_fields)
-        if self.story.traceparent:
-            fields["traceparent"] = self.story.traceparent
-        if isinstance(body, bytes):
-            if verdict.obligations.mask.request:
-                fields.popall("Content-Encoding", None)
-        elif body is not None and self.request.content_length is not None:
-            fields["Content-Length"] = str(self.request.content_length)
-        reply.negotiate_coding(fields, verdict)
-        return fields
 
     def _refuse(self, error: GatewayError) -> web.StreamResponse:
         """Record how it ended, and tell the agent."""
@@ -317,10 +295,3 @@ async def _window(chunks: AsyncIterator[bytes], window: int) -> tuple[bytes, boo
         if size > window:
             return b"".join(read), False
     return b"".join(read), True
-
-
-async def _joined(first: bytes, rest: AsyncIterator[bytes], story: Story) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        story.request_bytes += len(chunk)
-        yield chunk

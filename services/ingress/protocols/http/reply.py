@@ -57,12 +57,15 @@ async def send(
     try:
         if masker is None and (answer.content_length or SMALL) < SMALL:
             return await _send_small(request, answer, fields, chunks, story)
-        return await _send_stream(request, answer, fields, chunks, masker, story)
+        return await _send_stream(parts, request, answer, fields, chunks, masker, story)
     finally:
         if masker:
             story.note_masked("response", masker.counts)
         if window:
-            await _record(parts, story, Content(copy.kept, media, coding, complete=not copy.cut))
+            content = Content(copy.kept, media, coding, complete=not copy.cut)
+            if coding and content.plain is not None:  # what a coding hid from upstream.py is seen here
+                content = Content(upstream.clean(content.plain), media, complete=content.complete)
+            await _record(parts, story, content)
 
 
 async def _send_head(request: web.BaseRequest, answer: ClientResponse, fields: CIMultiDict[str]) -> web.StreamResponse:
@@ -93,6 +96,7 @@ async def _send_small(
 
 
 async def _send_stream(
+    parts: Parts,
     request: web.BaseRequest,
     answer: ClientResponse,
     fields: CIMultiDict[str],
@@ -110,8 +114,9 @@ async def _send_stream(
     await response.prepare(request)
     try:
         async for chunk in chunks:
-            await _write(response, masker.feed(chunk) if masker else chunk, story)
-        await _write(response, masker.close() if masker else b"", story)
+            await _write(response, await _masked(parts, masker, masker.feed(chunk)) if masker else chunk, story)
+        if masker:
+            await _write(response, await _masked(parts, masker, masker.close()), story)
     except BaseException:
         # The head is out: what went wrong can only be shown by breaking off (RFC 9112, section 8).
         if request.transport is not None:
@@ -119,6 +124,13 @@ async def _send_stream(
         raise
     await response.write_eof()
     return response
+
+
+async def _masked(parts: Parts, masker: ReplyMasker, data: bytes) -> bytes:
+    """What placeholders in it stand for is in the vault before it goes out. Raises GatewayError when it is not."""
+    if pairs := masker.take_pairs():
+        await parts.vault.store(pairs)
+    return data
 
 
 async def _write(response: web.StreamResponse, data: bytes, story: Story) -> None:

@@ -5,7 +5,7 @@ have a maximum, and a slow reader slows the other side (RFC 6455; G10).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, web
@@ -15,6 +15,7 @@ from schemas.verdicts import MaskObligation, Verdict
 from services.ingress.content import Content, MediaType
 from services.ingress.parts import Parts
 from services.ingress.protocols.http import headers
+from services.ingress.protocols.http.outbound import prepare
 from services.ingress.protocols.http.replies import OPERATION_FIELD
 from services.ingress.protocols.http.target import Target
 from services.ingress.story import Story
@@ -45,18 +46,17 @@ async def relay(
         fields.popall(name, None)
     fields["traceparent"] = story.traceparent
     mask = verdict.obligations.mask
-    path, query = parts.inspector.target(target.path, target.query, mask)
+    opening = await prepare(parts, target, Content(b"", _TEXT), None, mask, story)
     story.reached_upstream = True
-    async with upstream.websocket(path, query, fields, offered, MAX_MESSAGE) as far:
+    async with upstream.websocket(opening.path, opening.query, fields, offered, MAX_MESSAGE) as far:
         chosen = (far.protocol,) if far.protocol else ()
         near = web.WebSocketResponse(protocols=chosen, autoping=False, autoclose=False, max_msg_size=MAX_MESSAGE)
         near.headers[OPERATION_FIELD] = story.operation_id
         await near.prepare(request)
         full = verdict.obligations.record == "full"
         outward = _Direction(parts, story, "request", mask.model_copy(update={"response": ()}), full)
-        inward = _Direction(
-            parts, story, "response", mask.model_copy(update={"request": mask.response}), full, upstream.clean
-        )
+        on_reply = mask.model_copy(update={"request": mask.response, "restore": False})
+        inward = _Direction(parts, story, "response", on_reply, full, upstream.clean)
         code = await _both(outward.pump(near, far), inward.pump(far, near))
         story.finish(Outcome.FORWARDED, status="101")
         await near.close(code=code)
@@ -111,12 +111,19 @@ class _Direction:
             case WSMsgType.PONG:
                 await sink.pong(message.data)
 
+    async def _known(self, content: Content) -> Mapping[str, str] | None:
+        """The values of a message's placeholders, where the rule restores."""
+        if not self._mask.restore:
+            return None
+        return await self._parts.vault.lookup(self._parts.inspector.placeholders(content))
+
     async def _masked(self, data: bytes) -> bytes:
         data = self._clean(data)
         content = Content(data, _TEXT)
         masked = data
-        if self._mask.request:
-            result = self._parts.inspector.mask(content, self._mask)
+        if self._mask.request or self._mask.fields or self._mask.restore:
+            result = self._parts.inspector.mask(content, self._mask, await self._known(content))
+            await self._parts.vault.store(result.pairs)
             self._story.note_masked(self._name, result.counts)
             masked = result.data
         if self._name == "request":

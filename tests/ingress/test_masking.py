@@ -1,0 +1,102 @@
+"""Masks that rules ask for, through a running gateway: both ways, restored, refused, and never in the record."""
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from schemas.events import OperationAttempted
+from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
+from tests.conftest import until
+from tests.ingress.conftest import Gateway
+
+ADDRESS, KEY = "ada.lovelace@analytical.example", "AKIAIOSFODNN7EXAMPLQ"
+
+
+def masking(**mask: Any) -> Any:
+    def decide(_: OperationAttempted) -> Verdict:
+        obligations = Obligations(mask=MaskObligation(**mask))
+        return Verdict(decision=Decision.ALLOW, rules=("masked",), policy_version="v1", obligations=obligations)
+
+    return decide
+
+
+async def send(gateway: Gateway, body: Any, path: str = "/vendor/x") -> tuple[int, Any]:
+    async with gateway.call("POST", path, json=body) as reply:
+        return reply.status, await reply.json()
+
+
+async def test_tokens_stand_for_values_until_a_rule_restores_them(gateway: Gateway) -> None:
+    """The agent joins on a placeholder it got from one call, and the vendor it may tell gets the value."""
+    await gateway.boot()
+    gateway.upstream.answer = lambda _r, _b: web.json_response({"customer": ADDRESS})
+    gateway.decide = masking(response=("pii",), style="token")
+    _, seen = await send(gateway, {})
+    token = seen["customer"]
+    assert token.startswith("EMAIL_")
+    gateway.decide = masking(restore=True)
+    await send(gateway, {"to": token}, f"/vendor/mail?to={token}")
+    assert json.loads(gateway.upstream.bodies[-1]) == {"to": ADDRESS}
+    assert gateway.upstream.seen[-1].query["to"] == ADDRESS
+    gateway.decide = masking()
+    await send(gateway, {"to": token})
+    assert json.loads(gateway.upstream.bodies[-1]) == {"to": token}
+    await gateway.outcome(3)
+    assert ADDRESS.encode() not in b"".join(gateway.raw)
+
+
+async def test_a_request_is_masked_in_body_path_and_query(gateway: Gateway) -> None:
+    await gateway.boot()
+    gateway.decide = masking(request=("pii", "secrets"))
+    status, _ = await send(gateway, {"a": ADDRESS, "k": KEY, "n": 7}, f"/vendor/u/{ADDRESS}?q={ADDRESS}")
+    assert status == 200
+    sent = json.loads(gateway.upstream.bodies[0])
+    assert sent == {"a": "[EMAIL]", "k": "[AWS_ACCESS_KEY_ID]", "n": 7}
+    assert ADDRESS not in gateway.upstream.seen[0].path_qs
+    outcome = await gateway.outcome()
+    assert outcome["masked"]["request.EMAIL"] >= 1
+
+
+async def test_an_unknown_entity_stops_the_request_before_it_is_sent(gateway: Gateway) -> None:
+    await gateway.boot()
+    gateway.decide = masking(response=("EMIAL",))
+    status, body = await send(gateway, {})
+    assert (status, body["error"]["code"]) == (403, "mask_failed")
+    assert gateway.upstream.seen == []
+
+
+async def test_patterns_and_deny_words_of_ones_own(gateway: Gateway) -> None:
+    await gateway.boot(masking={"patterns": {"EMPLOYEE_ID": r"E-\d{6}"}, "deny_words": ["bluebird"]})
+    gateway.decide = masking(request=("EMPLOYEE_ID", "DENY_WORD"))
+    await send(gateway, {"who": "E-123456", "project": "Bluebird"})
+    assert json.loads(gateway.upstream.bodies[0]) == {"who": "[EMPLOYEE_ID]", "project": "[DENY_WORD]"}
+    assert gateway.attempts[0].findings == {"EMPLOYEE_ID": 1, "DENY_WORD": 1}
+
+
+async def test_findings_per_role_are_facts_for_policy(gateway: Gateway) -> None:
+    await gateway.boot()
+    messages = [{"role": "system", "content": "help"}, {"role": "user", "content": f"my key is {KEY}"}]
+    await send(gateway, {"model": "m", "messages": messages}, "/vendor/v1/chat/completions")
+    operation = gateway.attempts[0].operation
+    assert operation.action == "llm.chat"
+    assert operation.attributes["findings_by_role"] == {"user": {"AWS_ACCESS_KEY_ID": 1}}
+
+
+async def test_while_the_vault_is_away_no_placeholder_goes_out(gateway: Gateway) -> None:
+    await gateway.boot()
+    admin = (await gateway.bus.connect("admin")).jetstream()
+    await admin.delete_key_value("vault")
+    gateway.decide = masking(request=("pii",), style="token")
+    status, _ = await send(gateway, {"a": ADDRESS})
+    assert status >= 500
+    assert gateway.upstream.seen == []
+
+
+async def test_recorded_frames_hold_masked_text_only(gateway: Gateway) -> None:
+    await gateway.boot()
+    gateway.upstream.answer = lambda _r, _b: web.json_response({"found": ADDRESS})
+    _, seen = await send(gateway, {})
+    assert seen == {"found": ADDRESS}  # no rule masks it for the agent …
+    await until(lambda: gateway.events("SessionFrame"))
+    assert "EMAIL#" in gateway.events("SessionFrame")[0]["data"]  # … but the record never has it
+    assert ADDRESS.encode() not in b"".join(gateway.raw)
