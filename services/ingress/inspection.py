@@ -111,7 +111,7 @@ class Inspector:
             masked, counts = mask_text(text, self._everything, Replacer("hash", self._key))
         except MaskingError as error:
             raise mask_failed(error) from error
-        return Recorded(masked, Counter(counts))
+        return Recorded(masked, Counter(counts)) if counts else Recorded(masked)
 
     def parameters(self, parameters: dict[str, str]) -> RecordedParameters:
         """Query parameters as they may be recorded; `name=value` is scanned whole, as it may be what tells."""

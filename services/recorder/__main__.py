@@ -1,6 +1,7 @@
 """`python -m services.recorder`: every event of the bus into ClickHouse, exactly once. Copies stand by."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,8 +107,14 @@ class Readers:
         await self.verifier.close()
 
 
+#: How far recording steps back where it shares cores with ingress and policy: the events are durable in JetStream
+#: already, so an insert may wait and an agent need not (`countersign_recorder_lag_seconds` shows by how much).
+YIELDS = 10
+
+
 async def start(context: Context) -> Running:
     """Open the database, connect, then record; with a ClickHouse server that is away, as soon as it is there."""
+    os.nice(YIELDS)
     parts = await _connect(context)
     health = StoreHealth(parts.store)
     writers = await _writers(parts)
