@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test faults up lint bench lock format clean asyncapi
+.PHONY: demo test faults up lint bench bench-masking lock format clean asyncapi
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Countersign needs Python 3.11 or later; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -44,6 +44,11 @@ asyncapi: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench.pipeline
+
+# Every figure of docs/masking.md and docs/masking-structure.md.
+bench-masking: $(STAMP)
+	$(BIN)/python -m bench.masking
+	$(BIN)/python -m bench.masking_stream
 
 lock:
 	$(BIN)/pip-compile --quiet --extra demo --extra dev --generate-hashes --allow-unsafe --strip-extras \

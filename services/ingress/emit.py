@@ -82,6 +82,8 @@ class Emitter:
 
     async def publish(self, event: Event, on_ack: Callable[[str | None], None]) -> None:
         """Publish once, now; `on_ack` gets None when JetStream stored it, else the reason. Raises NotStored."""
+        if not self._client.is_connected:  # nats-py would keep it, and send it after the agent was told 503
+            raise NotStored("not connected")
         reply = self._expect(on_ack)
         try:
             headers = {"traceparent": event.traceparent} if self._traced else None

@@ -6,9 +6,9 @@ How content of each kind is read is in `masking.structure`, and `masking.llm_str
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from schemas.verdicts import MaskObligation
 from services.ingress.classify.llm import texts_by_role
@@ -27,8 +27,9 @@ from services.ingress.masking.structure.form_lexer import FormLexer
 from services.ingress.masking.structure.multipart import mask_parts
 from services.ingress.masking.structure.restoring import restore_document, restore_target
 from services.ingress.masking.structure.telling import teller
-from services.ingress.masking.structure.wrapped import UTF8, Masker
+from services.ingress.masking.structure.wrapped import UTF8
 from services.ingress.masking.text import mask_text
+from services.ingress.stream_masker import ReplyMasker, Telling
 
 #: Recorded in place of content that cannot be read.
 OPAQUE = "[content that is not text]"
@@ -62,23 +63,6 @@ class Masked:
     coding: str = ""
     #: Placeholder to value: to be stored before the data goes out (services/ingress/vault.py).
     pairs: dict[str, str] = field(default_factory=dict)
-
-
-class ReplyMasker(Protocol):
-    """Masks a reply's body as it streams by; what comes out has no content coding."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Replaced so far, by entity."""
-
-    def feed(self, data: bytes) -> bytes:
-        """What may pass now. Raises GatewayError when nothing more may."""
-
-    def close(self) -> bytes:
-        """The rest, once the upstream has ended its reply; not to be called when it broke off."""
-
-    def take_pairs(self) -> dict[str, str]:
-        """Placeholder to value, for those in what passed since the last call: to be stored before that goes out."""
 
 
 class Inspector:
@@ -205,7 +189,7 @@ class Inspector:
         try:
             rules = self._rules(mask.response, mask, hidden)
             charset = _streamed(media, READABLE)
-            return _Passing(masker_for(media.name, rules, charset, coding), rules.replacer, _unmaskable)
+            return Telling(masker_for(media.name, rules, charset, coding), rules.replacer, _unmaskable)
         except MaskingError as error:
             raise _unmaskable(error) from error
 
@@ -219,7 +203,7 @@ class Inspector:
         try:
             rules = self._rules(mask.request, mask)
             charset = _streamed(media, ASCII_BASED)
-            return _Passing(masker_for(media.name, rules, charset, coding), rules.replacer, mask_failed)
+            return Telling(masker_for(media.name, rules, charset, coding), rules.replacer, mask_failed)
         except MaskingError as error:
             raise mask_failed(error) from error
 
@@ -285,34 +269,6 @@ class Inspector:
 
     def _replacer(self, mask: MaskObligation) -> Replacer:
         return Replacer(mask.style, self._key)
-
-
-class _Passing:
-    """A masker whose errors are told to the agent as `tell` says."""
-
-    def __init__(self, masker: Masker, replacer: Replacer, tell: Callable[[MaskingError], GatewayError]) -> None:
-        self._masker = masker
-        self._replacer = replacer
-        self._tell = tell
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return self._masker.counts
-
-    def feed(self, data: bytes) -> bytes:
-        try:
-            return self._masker.feed(data)
-        except MaskingError as error:
-            raise self._tell(error) from error
-
-    def close(self) -> bytes:
-        try:
-            return self._masker.close()
-        except MaskingError as error:
-            raise self._tell(error) from error
-
-    def take_pairs(self) -> dict[str, str]:
-        return self._replacer.take_pairs()
 
 
 def _streamed(media: MediaType, charsets: frozenset[str]) -> str:

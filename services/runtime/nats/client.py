@@ -1,7 +1,7 @@
 """Plain nats-py connections: for the hot path, for buckets, and under FastStream's broker alike.
 
-A client never buffers while it is disconnected: what cannot be published now fails now (G1), and is not sent later
-behind our back.
+nats-py keeps what is published while it reconnects, up to `PENDING_SIZE`, and sends it later: whoever must not be heard
+late looks at `is_connected` first (services/ingress/emit.py).
 """
 
 import os
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between attempts to reconnect; a service keeps trying as long as it lives.
 RECONNECT_WAIT = 0.25
-#: Bytes that may wait for the socket. `publish_now` refuses while disconnected, so they never pile up for long.
+#: Bytes that may wait for the socket or for the server to come back.
 PENDING_SIZE = 8 * 1024 * 1024
 
 

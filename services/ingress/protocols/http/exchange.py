@@ -214,7 +214,7 @@ class Exchange:
             code=error.code,
             connector=attempt.connector.name,
             action=attempt.operation.action,
-            statement=attempt.operation.statement,
+            statement=f"{attempt.operation.method} {attempt.operation.path}",
             peer=attempt.peer,
             identity=attempt.identity,
         )

@@ -11,11 +11,12 @@ from multidict import CIMultiDict
 
 from schemas.verdicts import Verdict
 from services.ingress.content import Content, coding_of, media_type
-from services.ingress.inspection import OPAQUE, ReplyMasker
+from services.ingress.inspection import OPAQUE
 from services.ingress.parts import Parts
 from services.ingress.protocols.http import headers
 from services.ingress.protocols.http.replies import OPERATION_FIELD
 from services.ingress.story import Story
+from services.ingress.stream_masker import ReplyMasker
 from services.ingress.upstream import Upstream
 
 #: Replies up to this size are sent in one write, head and body together.
