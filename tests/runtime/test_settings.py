@@ -52,7 +52,7 @@ WRONG = {
     "connectors: {}\nnats: {servers: 3}": "2:17: nats.servers: write 'embedded', or write a list, such as `[one, two]`",
     "connectors: {}\ntelemetry: {level: loud}": "2:20: telemetry.level: write 'debug', 'info', 'warning' or 'error'",
     '"a\\n\\e[2J": 1': r"1:1: a\n\x1b[2J: unknown key; known here: approvals, audit, connectors, identity, limits, "
-    "listen, nats, policy, telemetry",
+    "listen, masking, nats, policy, telemetry",
     "connectors: {}\nconnectors: {}": "2:1: the key 'connectors' stands here twice",
     "connectors: [": "1:14: not YAML: expected the node content, but found '<stream end>'",
     "connectors: !!python/object:os.system x": "1:13: not YAML: could not determine a constructor for the tag "
