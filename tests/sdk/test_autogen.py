@@ -7,6 +7,8 @@ from autogen_agentchat.messages import ModelClientStreamingChunkEvent, TextMessa
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from examples import sample_llm
+from schemas.events import OperationAttempted
+from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
 from tests.sdk.conftest import WORDS, Providers, SilentOnce, deny
 
 
@@ -42,6 +44,34 @@ async def test_an_assistant_s_words_as_they_stream(providers: Providers) -> None
     await client.close()
     assert "".join(chunks).strip() == "You said: hello there"
     assert len(chunks) > 3
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_assistant_works_on_masked_words(providers: Providers, streamed: bool) -> None:
+    """Its tool returns an address; the provider never sees it, and the answer still comes."""
+    address = "ada.lovelace@analytical.example"
+
+    async def contact() -> str:
+        """Who to write to."""
+        return f"write to {address} today"
+
+    providers.gateway.decide = masked
+    client = model(providers)
+    agent = AssistantAgent("helper", client, tools=[contact], max_tool_iterations=3, model_client_stream=streamed)
+    result = await agent.run(task=f"Ask {address}")
+    await client.close()
+    last = result.messages[-1]
+    assert isinstance(last, TextMessage | ToolCallSummaryMessage)
+    assert "write to [EMAIL] today" in last.content
+    assert providers.gateway.attempts[1].operation.attributes["findings_by_role"]["tool"] == {"EMAIL": 1}
+    await providers.gateway.outcome(2)
+    assert address.encode() not in b"".join(providers.gateway.raw)
+
+
+def masked(_: OperationAttempted) -> Verdict:
+    """Both directions."""
+    mask = MaskObligation(request=("secrets", "pii"), response=("secrets", "pii"))
+    return Verdict(decision=Decision.ALLOW, rules=("masked",), obligations=Obligations(mask=mask))
 
 
 async def test_a_denial_reaches_whoever_runs_the_agent_in_the_rule_s_words_once(providers: Providers) -> None:
