@@ -27,6 +27,8 @@ from schemas.verdicts import Decision, Verdict
 from services.ingress.emit import Emitter
 from services.ingress.metrics import Metrics
 
+#: Largest frame, in bytes of UTF-8: JSON escapes may multiply it, and it must still fit into a NATS message.
+MAX_FRAME = 256 * 1024
 #: Stands in for the verdict of an operation that got none.
 _UNJUDGED = Verdict(decision=Decision.DENY)
 
@@ -182,7 +184,10 @@ class Story:
         )
 
     async def frame(self, direction: str, data: str, media_type: str = "", *, truncated: bool = False) -> None:
-        """Record masked content."""
+        """Record masked content, at most MAX_FRAME bytes of it; what is cut off is said."""
+        whole = data.encode("utf-8", "replace")
+        if len(whole) > MAX_FRAME:
+            data, truncated = whole[:MAX_FRAME].decode("utf-8", "ignore"), True
         self.session.frames += 1
         await self.session.emitter.frame(
             SessionFrame(

@@ -1,12 +1,17 @@
 """Masks that rules ask for, through a running gateway: both ways, restored, refused, and never in the record."""
 
+import gzip
 import json
+import random
 from typing import Any
 
 from aiohttp import web
 
 from schemas.events import OperationAttempted
 from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
+from services.ingress.content import Content
+from services.ingress.inspection import Recorded, mask_failed
+from services.ingress.masking.errors import MaskingError
 from tests.conftest import until
 from tests.ingress.conftest import Gateway
 
@@ -100,3 +105,39 @@ async def test_recorded_frames_hold_masked_text_only(gateway: Gateway) -> None:
     await until(lambda: gateway.events("SessionFrame"))
     assert "EMAIL#" in gateway.events("SessionFrame")[0]["data"]  # … but the record never has it
     assert ADDRESS.encode() not in b"".join(gateway.raw)
+
+
+async def test_a_detector_that_fails_on_the_record_does_not_answer_twice(gateway: Gateway) -> None:
+    """The reply has gone out when it is recorded: a second one would be taken for the next request's."""
+    await gateway.boot()
+    assert gateway.ingress
+    inspector = gateway.ingress.parts.inspector
+    inspect = inspector.inspect
+
+    def failing(content: Content) -> Recorded:
+        if content.raw.startswith(b'{"reply"'):
+            raise mask_failed(MaskingError("the detector of EMAIL failed"))
+        return inspect(content)
+
+    inspector.inspect = failing  # type: ignore[method-assign]
+    gateway.upstream.answer = lambda request, _: web.json_response({"reply": request.path})
+    for number in range(3):  # on one connection
+        async with gateway.call("POST", f"/vendor/{number}", json={}) as reply:
+            assert (reply.status, await reply.json()) == (200, {"reply": f"/{number}"})
+    assert len({attempt.session_id for attempt in gateway.attempts}) == 1
+    assert [(await gateway.outcome(number))["outcome"] for number in (1, 2, 3)] == ["forwarded"] * 3
+    await until(lambda: gateway.events("SessionFrame"))
+    assert gateway.events("SessionFrame")[0]["data"] == "[content that could not be inspected]"
+
+
+async def test_a_reply_that_unpacks_to_much_is_recorded_up_to_the_limit(gateway: Gateway) -> None:
+    await gateway.boot()
+    packed = gzip.compress(bytes(random.Random(1).choices(range(97, 123), k=400_000)))
+    fields = {"Content-Encoding": "gzip", "Content-Type": "text/plain"}
+    gateway.upstream.answer = lambda _r, _b: web.Response(body=packed, headers=fields)
+    async with gateway.call("GET", "/vendor/x", headers={"Accept-Encoding": "gzip"}) as reply:
+        assert await reply.read() == packed
+    await until(lambda: gateway.events("SessionFrame"))
+    frame = gateway.events("SessionFrame")[0]
+    assert frame["truncated"] is True
+    assert 0 < len(frame["data"].encode()) <= 256 * 1024

@@ -6,11 +6,13 @@ the same is not passed on (G1).
 
 from collections.abc import AsyncIterator
 
+import structlog
 from aiohttp import ClientResponse, web
 from multidict import CIMultiDict
 
 from schemas.verdicts import Verdict
 from services.ingress.content import Content, coding_of, media_type
+from services.ingress.errors import GatewayError
 from services.ingress.inspection import OPAQUE
 from services.ingress.parts import Parts
 from services.ingress.protocols.http import headers
@@ -19,6 +21,10 @@ from services.ingress.story import Story
 from services.ingress.stream_masker import ReplyMasker
 from services.ingress.upstream import Upstream
 
+log = structlog.get_logger(__name__)
+
+#: Recorded in place of a reply that a detector failed on.
+UNINSPECTED = "[content that could not be inspected]"
 #: Replies up to this size are sent in one write, head and body together.
 SMALL = 64 * 1024
 #: RFC 9110, section 6.4.1: these have no content.
@@ -177,7 +183,12 @@ class _Copy:
 
 
 async def _record(parts: Parts, story: Story, content: Content) -> None:
-    """The masked reply as a frame."""
-    if content.raw:
+    """The masked reply as a frame. It has been sent by now, so nothing here may raise: that would answer twice."""
+    if not content.raw:
+        return
+    try:
         recorded = OPAQUE if content.opaque else parts.inspector.inspect(content).recorded
-        await story.frame("response", recorded, content.media.name, truncated=not content.complete)
+    except GatewayError as error:
+        log.error("a reply could not be inspected for the record", reason=error.detail, operation_id=story.operation_id)
+        recorded = UNINSPECTED
+    await story.frame("response", recorded, content.media.name, truncated=not content.complete)

@@ -132,5 +132,5 @@ class _Direction:
             self._story.response_bytes += len(masked)
         if self._record:
             recorded = self._parts.inspector.inspect(content).recorded
-            await self._story.frame(self._name, recorded[: 256 * 1024], "text/plain")
+            await self._story.frame(self._name, recorded, "text/plain")
         return masked
