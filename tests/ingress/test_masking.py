@@ -5,7 +5,7 @@ import json
 import random
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from schemas.events import OperationAttempted
 from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
@@ -141,3 +141,31 @@ async def test_a_reply_that_unpacks_to_much_is_recorded_up_to_the_limit(gateway:
     frame = gateway.events("SessionFrame")[0]
     assert frame["truncated"] is True
     assert 0 < len(frame["data"].encode()) <= 256 * 1024
+
+
+async def test_a_websocket_message_that_cannot_be_masked_closes_it_in_its_own_words(gateway: Gateway) -> None:
+    await gateway.boot()
+    gateway.decide = masking(request=("pii",))
+    passed: list[object] = []
+
+    async def echo(request: web.Request, _body: bytes) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            passed.append(message.data)
+            await socket.send_str("heard")
+        return socket
+
+    gateway.upstream.answer = echo
+    assert gateway.http
+    fields = {"Authorization": f"Bearer {gateway.token()}"}
+    async with gateway.http.ws_connect(gateway.url + "/vendor/live", headers=fields) as socket:
+        await socket.send_str(f"mail {ADDRESS}")
+        assert await socket.receive_str() == "heard"
+        await socket.send_bytes(b"\xff\xfe\x00\x01")
+        closed = await socket.receive()
+        assert (closed.type, closed.data) == (WSMsgType.CLOSE, 1008)
+    assert passed == ["mail [EMAIL]"]
+    outcome = await gateway.outcome()
+    assert outcome["outcome"] == "failed"
+    assert "not text" in outcome["error"] or "masked" in outcome["error"]

@@ -13,6 +13,7 @@ from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, web
 from schemas.events import Outcome
 from schemas.verdicts import MaskObligation, Verdict
 from services.ingress.content import Content, MediaType
+from services.ingress.errors import GatewayError
 from services.ingress.parts import Parts
 from services.ingress.protocols.http import headers
 from services.ingress.protocols.http.outbound import prepare
@@ -32,6 +33,9 @@ _TEXT = MediaType("text/plain")
 
 #: Codes that an endpoint may send; the others only stand for what was not sent (RFC 6455, section 7.4.1).
 _PASSABLE = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
+
+#: RFC 6455, section 7.4.1: a message that cannot be passed on.
+_POLICY_VIOLATION = 1008
 
 Socket = web.WebSocketResponse | ClientWebSocketResponse
 
@@ -57,8 +61,12 @@ async def relay(
         outward = _Direction(parts, story, "request", mask.model_copy(update={"response": ()}), full)
         on_reply = mask.model_copy(update={"request": mask.response, "restore": False})
         inward = _Direction(parts, story, "response", on_reply, full, upstream.clean)
-        code = await _both(outward.pump(near, far), inward.pump(far, near))
-        story.finish(Outcome.FORWARDED, status="101")
+        try:
+            code = await _both(outward.pump(near, far), inward.pump(far, near))
+            story.finish(Outcome.FORWARDED, status="101")
+        except GatewayError as error:  # too late for an HTTP answer: the close frame has to tell
+            code = _POLICY_VIOLATION
+            story.finish(Outcome.FAILED, status="101", error=error.detail)
         await near.close(code=code)
         await far.close(code=code)
     return near
