@@ -122,6 +122,20 @@ class ApprovalWithdrawn(Event):
     reason: str
 
 
+class ApprovalPreviewed(Event):
+    """The blast radius, found by ingress before people are asked (`ApprovalTerms.preview`)."""
+
+    type: Literal["ApprovalPreviewed"] = "ApprovalPreviewed"
+    approval_id: Id
+    operation_id: Id
+    #: Rows the database's planner expects the statement to change.
+    estimated_rows: int | None = None
+    #: Rows counted with the same predicate in a read-only transaction.
+    counted_rows: int | None = None
+    #: Why one of them is missing, in our words.
+    problem: str = ""
+
+
 class Outcome(StrEnum):
     """How an attempt ended; exactly one per attempt (G6)."""
 
@@ -181,6 +195,21 @@ class OperationFinished(Event):
     refusal: Refusal | None = None
 
 
+class ApprovalUsed(Event):
+    """How the operation that people approved ended, for those who asked and those who approved."""
+
+    type: Literal["ApprovalUsed"] = "ApprovalUsed"
+    approval_id: Id
+    operation_id: Id
+    outcome: Outcome
+    status: str = ""
+    #: Ours, never upstream content.
+    error: str = ""
+    rows: int = 0
+    response_bytes: int = 0
+    total_ms: float = 0
+
+
 class SessionFrame(Event):
     """Masked bytes as they passed, at most `MAX_FRAME` of them; for replay."""
 
@@ -206,6 +235,8 @@ AnyEvent = (
     | ApprovalRequested
     | ApprovalResolved
     | ApprovalWithdrawn
+    | ApprovalPreviewed
+    | ApprovalUsed
     | OperationFinished
     | SessionFrame
 )

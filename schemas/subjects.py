@@ -5,8 +5,10 @@ Every token that comes from outside (connector, operation, ingress) has been val
 """
 
 from schemas.events import (
+    ApprovalPreviewed,
     ApprovalRequested,
     ApprovalResolved,
+    ApprovalUsed,
     ApprovalWithdrawn,
     Event,
     OperationAttempted,
@@ -23,6 +25,8 @@ APPROVALS = "cs.approval.>"
 APPROVALS_REQUESTED = "cs.approval.requested.>"
 APPROVALS_RESOLVED = "cs.approval.resolved.>"
 APPROVALS_WITHDRAWN = "cs.approval.withdrawn.>"
+APPROVALS_PREVIEWED = "cs.approval.previewed.>"
+APPROVALS_USED = "cs.approval.used.>"
 OUTCOMES = "cs.outcome.>"
 SESSIONS = "cs.session.>"
 FRAMES = "cs.frame.>"
@@ -93,5 +97,9 @@ def of(event: Event) -> str:
             return f"cs.approval.resolved.{event.approval_id}"
         case ApprovalWithdrawn():
             return f"cs.approval.withdrawn.{event.approval_id}"
+        case ApprovalPreviewed():
+            return f"cs.approval.previewed.{event.approval_id}"
+        case ApprovalUsed():
+            return f"cs.approval.used.{event.approval_id}"
         case _:
             raise TypeError(f"{type(event).__name__} has no subject")

@@ -74,6 +74,8 @@ class ApprovalTerms(Contract):
     grant_seconds: float = 0
     #: Slack channel of the rule, or empty for the configured one.
     slack: str = ""
+    #: What ingress finds out before people are asked: nothing, the planner's estimate, or an exact count as well.
+    preview: Literal["none", "estimate", "count"] = "none"
 
 
 class Verdict(Contract):

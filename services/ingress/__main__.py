@@ -35,6 +35,7 @@ from services.runtime.identity.verifier import TokenVerifier
 from services.runtime.nats.client import address, close, connect
 from services.runtime.service import Context, run
 from services.runtime.settings import Address, Settings, SettingsError
+from services.runtime.settings.connectors import HttpConnector
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,11 @@ class Ingress:
 async def start(context: Context) -> Ingress:
     """Build the parts and listen. Raises SettingsError, OSError."""
     settings = context.settings
-    upstreams = {name: Upstream(name, connector) for name, connector in settings.connectors.items()}
+    upstreams = {
+        name: Upstream(name, connector)
+        for name, connector in settings.connectors.items()
+        if isinstance(connector, HttpConnector)
+    }
     verifier = _verifier(context)
     client = await connect(address("ingress", settings.nats, context.data))
     parts = await _parts(context, client, verifier, upstreams)

@@ -13,6 +13,7 @@ import structlog
 
 from schemas.base import Json, new_id
 from schemas.events import (
+    ApprovalUsed,
     OperationAttempted,
     OperationFinished,
     Outcome,
@@ -169,6 +170,7 @@ class Story:
             refusal=refusal,
         )
         self.session.emitter.later(event)
+        self._tell_approvers(event)
         self.session.metrics.finished(self.session.protocol, self.connector, outcome, now - self.started)
         # The record tells every operation; the log tells those that an operator may have to look into.
         tell = log.debug if outcome is Outcome.FORWARDED else log.info
@@ -201,6 +203,28 @@ class Story:
                 data=data,
                 media_type=media_type,
                 truncated=truncated,
+            )
+        )
+
+    def _tell_approvers(self, finished: OperationFinished) -> None:
+        """How the operation that people approved ended. One under a grant is not told: they said so once for all."""
+        verdict = self.verdict
+        if verdict is None or verdict.decision is not Decision.ALLOW or not verdict.approval_id or verdict.certificate:
+            return
+        self.session.emitter.later(
+            ApprovalUsed(
+                ingress=finished.ingress,
+                ingress_seq=self.session.emitter.next_sequence(),
+                session_id=finished.session_id,
+                traceparent=finished.traceparent,
+                approval_id=verdict.approval_id,
+                operation_id=finished.operation_id,
+                outcome=finished.outcome,
+                status=finished.status,
+                error=finished.error,
+                rows=finished.rows,
+                response_bytes=finished.response_bytes,
+                total_ms=finished.total_ms,
             )
         )
 

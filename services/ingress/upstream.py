@@ -22,7 +22,7 @@ from schemas.operations import Connector
 from services.ingress.errors import UpstreamError
 from services.ingress.scrubbing import Scrubber, scrub, spellings
 from services.runtime.settings import SettingsError, reveal
-from services.runtime.settings.model import HttpConnector, Inject, UpstreamTls
+from services.runtime.settings.connectors import HttpConnector, Inject, UpstreamTls
 
 #: Largest single header field and start line of a reply.
 MAX_REPLY_FIELD = 32 * 1024

@@ -17,7 +17,8 @@ from schemas.base import new_id
 from services.recorder.batch import Delivery
 from services.recorder.clickhouse import Store
 from services.recorder.metrics import Metrics
-from services.recorder.rows import Row, Rows, dead_letter
+from services.recorder.row_values import Row
+from services.recorder.rows import Rows, dead_letter
 from services.recorder.store_errors import StoreRejected, StoreUnavailable
 from services.recorder.tables import DEAD_LETTERS, WRITING_ORDER, Table
 

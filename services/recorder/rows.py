@@ -6,18 +6,17 @@ Times are integers, in the unit of their column (microseconds; `started_at` and 
 """
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import orjson
 from pydantic import ValidationError
 
 from schemas.events import (
+    ApprovalPreviewed,
     ApprovalRequested,
     ApprovalResolved,
+    ApprovalUsed,
     ApprovalWithdrawn,
     Event,
     OperationAttempted,
@@ -28,26 +27,16 @@ from schemas.events import (
     SessionOpened,
     VerdictReached,
 )
-from schemas.identity import Identity
+from services.recorder import approval_rows
 from services.recorder import tables as t
 from services.recorder.batch import Delivery
+from services.recorder.row_values import NOBODY, NotAnEvent, Row, as_json, count, counts, microseconds, of_identity
 from services.recorder.tables import Table
 
-Row = tuple[Any, ...]
 Rows = dict[Table, list[Row]]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-#: What DateTime64(6) holds (ClickHouse data types, DateTime64): 1900 to 2299; we publish none before 1970.
-_LAST_MOMENT: Final = 10_413_791_999_999_999
-#: What UInt64 holds.
-_LAST_COUNT: Final = 2**64 - 1
 #: A reason is for people; pydantic's can be as long as the input.
 _MAX_REASON: Final = 500
-
-
-class NotAnEvent(Exception):
-    """The message cannot be recorded as an event; the text says why."""
 
 
 def build(deliveries: Iterable[Delivery], stream: str, epoch: int) -> Rows:
@@ -85,14 +74,6 @@ def started_at(operation_id: str) -> int:
     if operation_id[14:15] != "7":
         return 0
     return int(operation_id[:8] + operation_id[9:13], 16)
-
-
-def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970. Raises NotAnEvent when ClickHouse cannot hold it."""
-    value = (moment - _EPOCH) // _MICROSECOND
-    if not 0 <= value <= _LAST_MOMENT:
-        raise NotAnEvent(f"the moment {moment.isoformat()} is out of range")
-    return value
 
 
 def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table, Row], ...]:
@@ -138,7 +119,7 @@ def _event(event: Event, at: int, delivery: Delivery, stream: str, epoch: int) -
         event.event_id,
         at,
         event.ingress,
-        _count(event.ingress_seq or 0),
+        count(event.ingress_seq or 0),
         event.session_id,
         getattr(event, "operation_id", ""),
         event.traceparent,
@@ -155,11 +136,11 @@ def _frame(event: SessionFrame, at: int, delivery: Delivery, stream: str, epoch:
         event.event_id,
         at,
         event.ingress,
-        _count(event.ingress_seq or 0),
+        count(event.ingress_seq or 0),
         event.session_id,
         event.operation_id,
         event.protocol,
-        _count(event.seq),
+        count(event.seq),
         event.direction,
         event.media_type,
         event.truncated,
@@ -172,7 +153,7 @@ def _attempt(event: OperationAttempted) -> Row:
     return (
         started_at(event.operation_id),
         event.operation_id,
-        *_identity(event.identity),
+        *of_identity(event.identity),
         event.identity.owner,
         event.connector.name,
         event.connector.protocol,
@@ -182,12 +163,12 @@ def _attempt(event: OperationAttempted) -> Row:
         operation.statement,
         operation.method,
         operation.path,
-        _json(operation.query),
-        _json(operation.attributes),
-        _count(operation.size),
+        as_json(operation.query),
+        as_json(operation.attributes),
+        count(operation.size),
         operation.complete,
         operation.digest,
-        _counts(event.findings),
+        counts(event.findings),
         asked.wait_seconds,
         asked.approval_id or "",
         asked.reason,
@@ -233,63 +214,22 @@ def _outcome(event: OperationFinished) -> Row:
         event.approved_by,
         event.status,
         event.error,
-        _counts(event.masked),
-        _count(event.request_bytes),
-        _count(event.response_bytes),
-        _count(event.rows),
+        counts(event.masked),
+        count(event.request_bytes),
+        count(event.response_bytes),
+        count(event.rows),
         event.decided_ms,
         event.total_ms,
-        _json(event.attributes),
+        as_json(event.attributes),
         refusal is not None,
         refusal.code if refusal else "",
         refusal.connector if refusal else "",
         refusal.action if refusal else "",
         refusal.statement if refusal else "",
         refusal.peer if refusal else "",
-        _count(refusal.suppressed) if refusal else 0,
-        *(_identity(refusal.identity) if refusal and refusal.identity else _NOBODY),
+        count(refusal.suppressed) if refusal else 0,
+        *(of_identity(refusal.identity) if refusal and refusal.identity else NOBODY),
     )
-
-
-def _approval_request(event: ApprovalRequested) -> Row:
-    requirements = event.terms.requirements
-    identity = event.identity
-    return (
-        event.approval_id,
-        event.operation_id,
-        identity.subject,
-        identity.issuer,
-        identity.email,
-        identity.groups,
-        event.connector.name,
-        event.connector.protocol,
-        event.operation.action,
-        event.operation.statement,
-        event.operation.digest,
-        [requirement.rule for requirement in requirements],
-        sorted({group for requirement in requirements for group in requirement.by}),
-        # People may count for several requirements, so the largest quorum is the number of people asked for.
-        min(max(requirement.quorum for requirement in requirements), 2**32 - 1),
-        event.terms.grant_seconds,
-        microseconds(event.terms.expires_at) // 1000,
-        event.asked.reason,
-        event.policy_version,
-    )
-
-
-def _approval_resolution(event: ApprovalResolved) -> Row:
-    return (
-        event.approval_id,
-        event.operation_id,
-        event.state.value,
-        event.decided_by,
-        event.reason,
-        event.grant_id or "",
-    )
-
-
-def _approval_withdrawal(event: ApprovalWithdrawn) -> Row:
-    return event.approval_id, event.operation_id, event.reason
 
 
 def _session_start(event: SessionOpened) -> Row:
@@ -297,37 +237,11 @@ def _session_start(event: SessionOpened) -> Row:
 
 
 def _session_end(event: SessionClosed) -> Row:
-    return event.protocol, _count(event.operations), event.reason
+    return event.protocol, count(event.operations), event.reason
 
 
 def _nothing(_: SessionFrame) -> Row:
     return ()
-
-
-_NOBODY: Final[Row] = ("", "", "", (), "")
-
-
-def _identity(identity: Identity) -> Row:
-    return identity.subject, identity.issuer, identity.email, identity.groups, identity.kind
-
-
-def _count(value: int) -> int:
-    if not 0 <= value <= _LAST_COUNT:
-        raise NotAnEvent(f"the count {value} is out of range")
-    return value
-
-
-def _counts(values: Mapping[str, int]) -> dict[str, int]:
-    return {name: _count(value) for name, value in values.items()}
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    if not value:
-        return ""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # an integer beyond 64 bits, which JSON allows
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 #: Subject family (and its second token, where a family has several events) to class, table and fields.
@@ -335,9 +249,11 @@ _KINDS: Final[Mapping[str, tuple[type[Event], Table, Callable[[Any], Row]]]] = {
     "attempt": (OperationAttempted, t.ATTEMPTS, _attempt),
     "verdict": (VerdictReached, t.VERDICTS, _verdict),
     "outcome": (OperationFinished, t.OUTCOMES, _outcome),
-    "approval.requested": (ApprovalRequested, t.APPROVAL_REQUESTS, _approval_request),
-    "approval.resolved": (ApprovalResolved, t.APPROVAL_RESOLUTIONS, _approval_resolution),
-    "approval.withdrawn": (ApprovalWithdrawn, t.APPROVAL_WITHDRAWALS, _approval_withdrawal),
+    "approval.requested": (ApprovalRequested, t.APPROVAL_REQUESTS, approval_rows.request),
+    "approval.resolved": (ApprovalResolved, t.APPROVAL_RESOLUTIONS, approval_rows.resolution),
+    "approval.withdrawn": (ApprovalWithdrawn, t.APPROVAL_WITHDRAWALS, approval_rows.withdrawal),
+    "approval.previewed": (ApprovalPreviewed, t.APPROVAL_PREVIEWS, approval_rows.preview),
+    "approval.used": (ApprovalUsed, t.APPROVAL_USES, approval_rows.use),
     "session.opened": (SessionOpened, t.SESSION_STARTS, _session_start),
     "session.closed": (SessionClosed, t.SESSION_ENDS, _session_end),
     "frame": (SessionFrame, t.SESSION_FRAMES, _nothing),

@@ -160,6 +160,15 @@ APPROVAL_RESOLUTIONS: Final = Table(
     (*_COMMON, "approval_id", "operation_id", "state", "decided_by", "reason", "grant_id"),
 )
 APPROVAL_WITHDRAWALS: Final = Table("approval_withdrawals", (*_COMMON, "approval_id", "operation_id", "reason"))
+
+APPROVAL_PREVIEWS: Final = Table(
+    "approval_previews", (*_COMMON, "approval_id", "operation_id", "estimated_rows", "counted_rows", "problem")
+)
+
+APPROVAL_USES: Final = Table(
+    "approval_uses",
+    (*_COMMON, "approval_id", "operation_id", "outcome", "status", "error", "rows", "response_bytes", "total_ms"),
+)
 SESSION_STARTS: Final = Table("session_starts", (*_COMMON, "protocol", "peer", "tls"))
 SESSION_ENDS: Final = Table("session_ends", (*_COMMON, "protocol", "operations", "reason"))
 
@@ -200,6 +209,8 @@ WRITING_ORDER: Final = (
     APPROVAL_REQUESTS,
     APPROVAL_RESOLUTIONS,
     APPROVAL_WITHDRAWALS,
+    APPROVAL_PREVIEWS,
+    APPROVAL_USES,
     SESSION_STARTS,
     SESSION_ENDS,
     SESSION_FRAMES,

@@ -10,7 +10,7 @@ from joserfc.jwk import OKPKey
 
 from services.runtime.data_dir import DataDir, write_once
 from services.runtime.settings import SettingsError
-from services.runtime.settings.model import ApprovalSettings
+from services.runtime.settings.approvals import ApprovalSettings
 
 PRIVATE = "approver.pem"
 PUBLIC = "approver.pub.pem"

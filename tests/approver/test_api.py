@@ -14,7 +14,7 @@ from services.approver.pending import Approve, Deny
 from services.approver.record import Held
 from services.runtime import keys
 from services.runtime.certificates import verify
-from services.runtime.settings.model import ApprovalSettings
+from services.runtime.settings.approvals import ApprovalSettings
 from tests.approver.builders import AGENT, DBA, SECURITY, person, question
 from tests.approver.conftest import World
 from tests.conftest import until

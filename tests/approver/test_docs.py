@@ -11,7 +11,8 @@ from services.approver.contract import declare
 from services.approver.metrics import Metrics
 from services.approver.slack.interactivity import PATH
 from services.runtime.nats.broker import make_broker
-from services.runtime.settings.model import IdentitySettings, SlackSettings
+from services.runtime.settings.approvals import SlackSettings
+from services.runtime.settings.model import IdentitySettings
 
 TEXT = Path("docs/approvers.md").read_text()
 BLOCKS = [yaml.safe_load(found) for found in re.findall(r"```yaml\n(.+?)```", TEXT, re.DOTALL)]

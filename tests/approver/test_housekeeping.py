@@ -21,7 +21,7 @@ from services.approver import binding, pending
 from services.approver.record import Held
 from services.approver.slack.blocks import APPROVE
 from services.runtime import keys
-from services.runtime.settings.model import ApprovalSettings
+from services.runtime.settings.approvals import ApprovalSettings
 from tests.approver.builders import person, question
 from tests.approver.conftest import PEOPLE, World
 from tests.conftest import until

@@ -17,7 +17,7 @@ from services.runtime.keys import signing_key, trusted_keys
 from services.runtime.nats.permissions import ROLES
 from services.runtime.service import arguments
 from services.runtime.settings import Address, Settings, load
-from services.runtime.settings.model import ApprovalSettings
+from services.runtime.settings.approvals import ApprovalSettings
 from tests.conftest import DataDir
 from tests.deploy.conftest import ROOT, SERVICES, environment, variables
 

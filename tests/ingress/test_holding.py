@@ -17,7 +17,7 @@ from schemas.policies import PolicyDocument
 from schemas.verdicts import ApprovalTerms, Decision, Requirement, Verdict
 from services.runtime import keys
 from services.runtime.certificates import sign
-from services.runtime.settings.model import ApprovalSettings
+from services.runtime.settings.approvals import ApprovalSettings
 from tests.conftest import until
 from tests.ingress.conftest import Gateway
 

@@ -14,7 +14,7 @@ from services.runtime.nats.permissions import Role
 
 #: What stands for a part of a subject.
 PARAMETERS = {
-    "protocol": "Protocol of the connector the agent came through: `http`, …",
+    "protocol": "Protocol of the connector the agent came through: `http`, `postgres`, …",
     "connector": "Name of the connector in countersign.yaml. `-` for a request refused before it had one.",
     "ingress": "Id of one ingress process, new at every start.",
     "operation_id": "UUIDv7 of the operation; the agent got it as `Countersign-Operation`.",
@@ -36,6 +36,8 @@ PUBLISHERS: dict[str, tuple[tuple[Role, str], ...]] = {
     "ApprovalRequested": (("policy", "Stored by JetStream before the verdict that says `hold` is published."),),
     "ApprovalResolved": (("approver", _REPEATED),),
     "ApprovalWithdrawn": (("ingress", _OUTBOX),),
+    "ApprovalPreviewed": (("ingress", _OUTBOX),),
+    "ApprovalUsed": (("ingress", _OUTBOX),),
     "OperationFinished": (
         ("ingress", _OUTBOX),
         ("recorder", f"With outcome `unknown`, for an ingress that is gone. {_REPEATED}"),

@@ -16,7 +16,7 @@ from services.approver.slack.questions import Questions
 from services.approver.slack.socket import Socket
 from services.approver.slack.web import LOGGER, SlackTrouble, web_client
 from services.runtime.settings import Settings, reveal
-from services.runtime.settings.model import SlackSettings
+from services.runtime.settings.approvals import SlackSettings
 from services.runtime.tasks import TaskGroup
 
 

@@ -116,7 +116,10 @@ class Questions:
 
     async def _post(self, record: Held, channel: str) -> None:
         if not record.posting:
-            await self._note(record.approval_id, MessageRef(channel=channel, ts=""))
+            intended = await self._note(record.approval_id, MessageRef(channel=channel, ts=""))
+            if isinstance(intended, Held) and not intended.open:  # settled while Slack was away
+                await self._note(record.approval_id, None)
+                return
         try:
             at = await self.board.post(record, channel)
         except SlackTrouble as trouble:

@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from services.runtime.settings import reveal
-from services.runtime.settings.model import SlackSettings
+from services.runtime.settings.approvals import SlackSettings
 
 #: Seconds for one call; well above what Slack needs on a bad day.
 TIMEOUT = 10

@@ -1,18 +1,20 @@
 """`countersign.yaml` as typed objects (architecture, section 5). Everything but `connectors` has a default."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from schemas.base import Name
 from services.runtime.identity.settings import IssuerSettings
+from services.runtime.settings.approvals import ApprovalSettings
+from services.runtime.settings.audit import AuditSettings
+from services.runtime.settings.connectors import ConnectorSettings
 from services.runtime.settings.values import Address, ListenAddress, Seconds, Secret, Section, Size
 
 
 class ListenTls(Section):
-    """Certificate and key of the HTTP listener: PEM files, or `auto` for a local CA in the data directory."""
+    """Certificate and key of the listeners for agents: PEM files, or `auto` for a local CA in the data directory."""
 
     cert: Path
     key: Path
@@ -22,6 +24,7 @@ class Listen(Section):
     """Where each front listens; port 0 lets the system choose."""
 
     http: ListenAddress = Address(host="127.0.0.1", port=8080)
+    postgres: ListenAddress = Address(host="127.0.0.1", port=6432)
     clickhouse: ListenAddress = Address(host="127.0.0.1", port=8123)
     #: Health, metrics and, for the approver, Slack's interactivity endpoint.
     policy: ListenAddress = Address(host="127.0.0.1", port=9101)
@@ -54,111 +57,6 @@ class IdentitySettings(Section):
         return not self.issuers if self.local is None else self.local
 
 
-class Inject(Section):
-    """The credential the upstream gets, in one place; whatever the agent sends there is removed.
-
-    Exactly one of `header` (with `value`), `query` (with `value`) or `basic`.
-    """
-
-    header: str | None = None
-    query: str | None = None
-    value: Secret | None = None
-    user: Secret | None = None
-    password: Secret | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        basic = self.user is not None or self.password is not None
-        if sum([self.header is not None, self.query is not None, basic]) != 1:
-            raise ValueError("name one place: header with value, query with value, or user with password")
-        if basic and (self.user is None or self.password is None or self.value is not None):
-            raise ValueError("basic authentication takes user and password, and nothing else")
-        if not basic and self.value is None:
-            raise ValueError("`value` is missing: the credential to inject, such as ${env:NAME}")
-        return self
-
-
-class UpstreamTls(Section):
-    """TLS towards the upstream: own CA bundle, client certificate, expected name. Verification cannot be turned off."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    server_name: str | None = None
-
-
-class Timeouts(Section):
-    """Towards one upstream."""
-
-    connect: Seconds = 5
-    #: From the last byte of the request to the first of the reply; models think for minutes.
-    first_byte: Seconds = 300
-    #: Between two pieces of a body, either way.
-    idle: Seconds = 120
-
-
-class HttpConnector(Section):
-    """An HTTP upstream: a vendor's API or a model provider."""
-
-    protocol: Literal["http"] = "http"
-    upstream: str
-    inject: Inject | None = None
-    tags: dict[str, str] = Field(default_factory=dict)
-    tls: UpstreamTls = UpstreamTls()
-    timeouts: Timeouts = Timeouts()
-    #: Largest request body; a larger one is refused with 413.
-    max_body: Size = 100 * 1024**2
-    #: Connections kept to this upstream by one ingress.
-    pool: int = Field(default=100, ge=1)
-
-    @field_validator("upstream")
-    @classmethod
-    def _base_url(cls, value: str) -> str:
-        try:
-            parts, port = urlsplit(value), urlsplit(value).port
-        except ValueError:
-            parts, port = urlsplit(""), None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-            raise ValueError("write the upstream as https://host[:port][/path]")
-        if parts.username or parts.password:
-            raise ValueError("credentials belong under `inject`, not in the upstream's address")
-        if parts.query or parts.fragment:
-            raise ValueError("the upstream is a base address: no query, no fragment")
-        return value.rstrip("/")
-
-
-#: More protocols join here, told apart by `protocol`.
-ConnectorSettings = HttpConnector
-
-
-class SlackSettings(Section):
-    """One Slack app. With `app_token` it listens by Socket Mode; with `signing_secret` over HTTP; both may be set."""
-
-    channel: str
-    bot_token: Secret
-    app_token: Secret | None = None
-    signing_secret: Secret | None = None
-    api_url: str = "https://slack.com/api/"
-
-    @model_validator(mode="after")
-    def _hears_clicks(self) -> Self:
-        if self.app_token is None and self.signing_secret is None:
-            raise ValueError("set app_token (Socket Mode) or signing_secret (HTTP), else no click can arrive")
-        return self
-
-
-class ApprovalSettings(Section):
-    """How people are asked."""
-
-    #: How long a caller waits on its connection.
-    wait: Seconds = 300
-    slack: SlackSettings | None = None
-    #: PEM Ed25519 private key the approvers sign with; by default `<data>/keys/approver.pem`.
-    signing_key: Path | None = None
-    #: PEM public keys ingress trusts; by default `<data>/keys/approver.pub.pem`.
-    trusted_keys: tuple[Path, ...] = ()
-
-
 class NatsSettings(Section):
     """The bus. `embedded` is for `countersign up`; otherwise a list of servers."""
 
@@ -175,17 +73,6 @@ class NatsSettings(Section):
     max_bytes: Size = 8 * 1024**3
     #: Recorded events are kept this long for other listeners.
     max_age: Seconds = 7 * 86400
-
-
-class AuditSettings(Section):
-    """Where the record goes, and who may read it over the embedded endpoint."""
-
-    dsn: Secret = Secret("chdb://clickhouse")
-    #: Groups whose tokens may query.
-    readers: tuple[str, ...] = ("auditors",)
-    #: Rows and age at which a batch is written.
-    batch_rows: int = Field(default=5000, ge=1, le=100_000)
-    batch_age: Seconds = 0.5
 
 
 class MaskingSettings(Section):
