@@ -1,7 +1,7 @@
 """The command `countersign`: run an embedded instance, mint tokens, decide approvals, read the audit, test policies.
 
 `__main__` finds the command and turns errors into one line · one module per command group: `up`, `token`,
-`approvals`, `audit` (with `audit_store` for a stopped instance), `policy` (with `policy_file`) · `where` says which
+`approvals`, `audit` (over `record`, with `audit_store` for a stopped instance), `policy` (with `policy_file`) · `where` says which
 instance a command means, `http` asks it.
 
 Behind `up`: `instance` the order of starting and stopping · `supervisor` one child process kept alive · `services`
