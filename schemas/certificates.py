@@ -7,6 +7,8 @@ every claim with the operation at hand: G5.
 
 from typing import Literal
 
+from pydantic import Field
+
 from schemas.base import Contract, Moment, Name
 
 
@@ -27,6 +29,8 @@ class Certificate(Contract):
     rules: tuple[Name, ...]
     policy_version: str
     operation_digest: str = ""
+    #: How often a grant may be used; 0 for as often as its window allows.
+    max_uses: int = Field(default=0, ge=0)
     approved_by: tuple[str, ...]
     issued_at: Moment
     expires_at: Moment

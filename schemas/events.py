@@ -111,6 +111,8 @@ class ApprovalResolved(Event):
     reason: str = ""
     #: Set when the approver gave a time-boxed grant.
     grant_id: str | None = None
+    #: One person let it through in an emergency, without the others whom the rule asks; `reason` is theirs.
+    break_glass: bool = False
 
 
 class ApprovalWithdrawn(Event):

@@ -56,6 +56,9 @@ RECORDER_BUCKET = "recorder"
 #: What placeholders stand for, encrypted (services/ingress/vault.py).
 VAULT_BUCKET = "vault"
 
+#: What the approvers' channels have sent and heard where the other side cannot tell (services/approver/once.py).
+DELIVERIES_BUCKET = "deliveries"
+
 #: The key of the policy in force in POLICY_BUCKET.
 POLICY_KEY = "current"
 

@@ -54,12 +54,36 @@ class Obligations(Contract):
     record: Record = "full"
 
 
+class Share(Contract):
+    """So many different people of one group."""
+
+    group: str
+    people: int = Field(default=1, ge=1)
+
+
+class Escalation(Contract):
+    """Whom a rule asks as well when nobody has decided `after` seconds from the request."""
+
+    after: float = Field(gt=0)
+    to: tuple[str, ...] = Field(min_length=1)
+
+
 class Requirement(Contract):
-    """One rule's demand: `quorum` different people, each in one of the groups `by`."""
+    """One rule's demand: `quorum` different people, each in one of the groups `by`, and the `shares` besides.
+
+    `match` says how many of the shares must be full: one (`any`) or each (`all`); without shares the quorum is all.
+    One person who is in several groups counts for each of them, and once for the quorum.
+    """
 
     rule: Name
+    #: Every group that is asked from the start.
     by: tuple[str, ...]
     quorum: int = Field(default=1, ge=1)
+    match: Literal["any", "all"] = "any"
+    shares: tuple[Share, ...] = ()
+    escalation: Escalation | None = None
+    #: Groups of which one person, with a reason, may let the operation through alone.
+    break_glass: tuple[str, ...] = ()
 
 
 class ApprovalTerms(Contract):
@@ -72,8 +96,14 @@ class ApprovalTerms(Contract):
     expires_at: Moment
     #: Longest time-boxed grant an approver may give, in seconds; 0 allows none.
     grant_seconds: float = 0
+    #: How often a grant may be used; 0 for as often as its window allows.
+    max_uses: int = Field(default=0, ge=0)
     #: Slack channel of the rule, or empty for the configured one.
     slack: str = ""
+    #: Further addresses of the rule that get the mail; who may decide stays what the groups say.
+    email: tuple[str, ...] = ()
+    #: Name of the rule's webhook in the settings, or empty for the default.
+    webhook: str = ""
     #: What ingress finds out before people are asked: nothing, the planner's estimate, or an exact count as well.
     preview: Literal["none", "estimate", "count"] = "none"
 

@@ -9,11 +9,19 @@ from typing import Protocol
 from aiohttp import web
 from faststream.nats import NatsBroker
 
+from schemas.approvals import Notice
 from services.approver.record import Held
 
 
+class ChannelTrouble(Exception):
+    """The channel did not take it; it is tried again. Channels derive their own errors from it."""
+
+
 class Channel(Protocol):
-    """One way to reach people. The bucket's entry is the truth; a channel shows it and never keeps it."""
+    """One way to reach people. The bucket's entry is the truth; a channel shows it and never keeps it.
+
+    Where it shows a question stands in `Held.messages[name]` (`Held.noting`), written by compare-and-set.
+    """
 
     name: str
 
@@ -33,4 +41,10 @@ class Channel(Protocol):
         """Whether people's answers can arrive, or what is in the way."""
 
     async def refresh(self, record: Held) -> None:
-        """Show progress: somebody approved and others are still needed. Best effort."""
+        """Show an open question as it stands: somebody approved, or the blast radius came late. Best effort."""
+
+    async def tell(self, record: Held, notice: Notice) -> None:
+        """Call people: a reminder is due, it was escalated, or glass was broken. Raises ChannelTrouble.
+
+        One copy at a time calls this, and again after a failure or a crash: at least once. The record may be settled.
+        """

@@ -1,25 +1,21 @@
-"""An approval as the approver keeps it: the contract of the bucket, and what only the approver needs to know.
+"""An approval as the approver reads it: the contract of the bucket, with the questions that are asked of it.
 
-Counterpart: schemas/approvals.py, which ingress reads. When ingress spends an approval it writes back the fields that
-it knows; by then the grant exists, or, after a crash in those milliseconds, is not given: people are asked again.
+Counterpart: schemas/approvals.py, which ingress reads as well, and writes when it spends an approval.
 """
 
-from datetime import datetime
-
-from pydantic import Field
+from datetime import datetime, timedelta
 
 from schemas.approvals import ApprovalRecord, MessageRef, Step
 from schemas.events import ApprovalRequested, ApprovalState
 
 #: States in which people may still decide.
 OPEN = frozenset({ApprovalState.REQUESTED, ApprovalState.PARTLY_APPROVED})
+#: Seconds from the request that channels wait for the blast radius before they ask without it.
+PREVIEW_WAIT = 3.0
 
 
 class Held(ApprovalRecord):
     """One approval, whole, as this service reads and writes it."""
-
-    #: Seconds of the time-boxed grant that everybody who has approved so far agreed to; 0 for "this once".
-    grant_seconds: float = Field(default=0, ge=0)
 
     @property
     def approval_id(self) -> str:
@@ -47,15 +43,27 @@ class Held(ApprovalRecord):
         """The rules that asked, in the policy's order."""
         return tuple(requirement.rule for requirement in self.request.terms.requirements)
 
-    @property
-    def posted(self) -> MessageRef | None:
-        """The message that shows it, once Slack has confirmed it."""
-        return self.message if self.message and self.message.ts else None
+    def posted(self, channel: str) -> MessageRef | None:
+        """The message that shows it there, once the channel has confirmed it."""
+        ref = self.messages.get(channel)
+        return ref if ref and ref.ts else None
 
-    @property
-    def posting(self) -> bool:
-        """True between the intent to post and Slack's confirmation: a message may or may not be there."""
-        return self.message is not None and not self.message.ts
+    def posting(self, channel: str) -> MessageRef | None:
+        """Set between the intent to post there and the confirmation: a message may or may not be there."""
+        ref = self.messages.get(channel)
+        return ref if ref and not ref.ts else None
+
+    def noting(self, channel: str, at: MessageRef | None) -> "Held":
+        """The record with its message there known (None: there is none); itself when nothing changes."""
+        if self.messages.get(channel) == at:
+            return self
+        others = {name: ref for name, ref in self.messages.items() if name != channel}
+        return self.model_copy(update={"messages": others | ({channel: at} if at else {})})
+
+    def preview_due(self, now: datetime) -> bool:
+        """Whether people can be asked: the blast radius is there, is not wanted, or did not come in time."""
+        wanted = self.request.terms.preview != "none" and self.preview is None
+        return not wanted or now >= self.request.at + timedelta(seconds=PREVIEW_WAIT)
 
 
 def asked(request: ApprovalRequested) -> Held:

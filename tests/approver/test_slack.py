@@ -76,7 +76,7 @@ async def posted(world: World, slack: SlackStandin, request: ApprovalRequested) 
 
 async def _known(world: World, approval_id: str) -> bool:
     record = await world.record(approval_id)
-    return bool(record and record.message and record.message.ts)
+    return bool(record and (at := record.messages.get("slack")) and at.ts)
 
 
 def buttons(message: Message) -> list[str]:
@@ -270,7 +270,7 @@ async def test_a_copy_killed_between_post_and_store_does_not_post_twice(world: W
     payload = {"event_type": METADATA, "event_payload": {"approval_id": asked.approval_id}}
     posted_before = await web.chat_postMessage(channel=CHANNEL, text=text, blocks=blocks, metadata=payload)
     bucket = await (await world.bus.connect("approver")).jetstream().key_value(subjects.APPROVALS_BUCKET)
-    intent = new_record(asked).model_copy(update={"message": MessageRef(channel="#agent-approvals", ts="")})
+    intent = new_record(asked).model_copy(update={"messages": {"slack": MessageRef(channel="#agent-approvals", ts="")}})
     await bucket.create(asked.approval_id, intent.model_dump_json().encode())
     await start(world, slack, "socket")
     message = await posted(world, slack, asked)

@@ -3,6 +3,7 @@
 from aiohttp import web
 from faststream.nats import NatsBroker
 
+from schemas.approvals import Notice
 from schemas.base import utc_now
 from services.approver.desk import Desk
 from services.approver.record import Held
@@ -23,7 +24,7 @@ from services.runtime.tasks import TaskGroup
 class SlackChannel:
     """Asks in Slack and hears clicks there. Build it inside the running loop; see `channels.Channel`."""
 
-    name = "slack"
+    name = questions.CHANNEL
 
     def __init__(self, settings: Settings, slack: SlackSettings, desk: Desk, tasks: TaskGroup) -> None:
         """Raises SettingsError when a token cannot be read."""
@@ -66,9 +67,14 @@ class SlackChannel:
 
     async def refresh(self, record: Held) -> None:
         """Show who has approved so far."""
-        if record.posted is None:
+        at = record.posted(self.name)
+        if at is None:
             return
         try:
-            await self._board.update(record, record.posted)
+            await self._board.update(record, at)
         except SlackTrouble as trouble:
             LOGGER.warning("progress not shown: %s", trouble.code)
+
+    async def tell(self, record: Held, notice: Notice) -> None:
+        """Show the question as it stands."""
+        await self.refresh(record)

@@ -36,6 +36,8 @@ from services.runtime.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
+#: The key of our message in `Held.messages`.
+CHANNEL = "slack"
 REQUESTED, RESOLVED = "approver-slack-requested", "approver-slack-resolved"
 #: Questions that wait for their turn in Slack in all copies together; the others wait in the stream.
 MAX_WAITING = 512
@@ -70,9 +72,9 @@ class Questions:
 
     async def _ask(self, request: ApprovalRequested, channel: str) -> None:
         record = await self.approvals.create(request)
-        if record.posted:
+        if record.posted(CHANNEL):
             return
-        if record.posting and await self._adopt(record):
+        if record.posting(CHANNEL) and await self._adopt(record):
             return
         if not record.open:
             await self._note(record.approval_id, None)  # settled before anybody saw it
@@ -82,12 +84,13 @@ class Questions:
     async def show(self, approval_id: str) -> None:
         """Bring the message up to date. Raises SlackTrouble, StoreUnavailable, NotYet."""
         record = await self.approvals.load(approval_id)
-        if record is None or record.message is None:
+        if record is None or CHANNEL not in record.messages:
             return
-        if record.posted is None:
+        at = record.posted(CHANNEL)
+        if at is None:
             raise NotYet
         try:
-            await self.board.update(record, record.posted, await self._granted_until(record))
+            await self.board.update(record, at, await self._granted_until(record))
         except Rejected as rejected:
             if rejected.code not in _GONE:
                 raise
@@ -107,15 +110,16 @@ class Questions:
 
     async def _adopt(self, record: Held) -> bool:
         """Whether a message that an earlier attempt posted was found, and is now in the entry."""
-        assert record.message
-        found = await self.board.find(record.approval_id, record.message.channel, record.request.at)
+        intent = record.posting(CHANNEL)
+        assert intent
+        found = await self.board.find(record.approval_id, intent.channel, record.request.at)
         if found is None:
             return False
         await self._posted(record, found)
         return True
 
     async def _post(self, record: Held, channel: str) -> None:
-        if not record.posting:
+        if not record.posting(CHANNEL):
             intended = await self._note(record.approval_id, MessageRef(channel=channel, ts=""))
             if isinstance(intended, Held) and not intended.open:  # settled while Slack was away
                 await self._note(record.approval_id, None)
@@ -136,10 +140,7 @@ class Questions:
             await self.board.update(record, at)
 
     async def _note(self, approval_id: str, message: MessageRef | None) -> Held | Refusal:
-        def noted(record: Held) -> Held:
-            return record if record.message == message else record.model_copy(update={"message": message})
-
-        return await self.approvals.step(approval_id, noted)
+        return await self.approvals.step(approval_id, lambda record: record.noting(CHANNEL, message))
 
 
 def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: TaskGroup | None = None) -> None:
