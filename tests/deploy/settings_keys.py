@@ -13,7 +13,7 @@ from services.runtime.settings.values import seconds, size
 def keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, str]]:
     """`("listen.http", "127.0.0.1:8080")`, `("connectors.*.upstream", "required")`, …"""
     for name, field in model.model_fields.items():
-        path = f"{prefix}{name}"
+        path = f"{prefix}{field.alias or name}"
         inner, suffix = _section(field.annotation)
         if inner is None:
             yield path, _shown(field.get_default(call_default_factory=True), field.metadata)

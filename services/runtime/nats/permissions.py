@@ -105,6 +105,7 @@ _TABLE: dict[Role, Permissions] = {
             *_write_bucket(s.APPROVALS_BUCKET),
             *_write_bucket(s.GRANTS_BUCKET),
             *_read_bucket(s.INGRESSES_BUCKET),
+            *_write_bucket(s.DELIVERIES_BUCKET),
             *_consume(
                 s.AUDIT_STREAM,
                 "approver-requested",

@@ -40,6 +40,7 @@ def buckets(settings: NatsSettings) -> tuple[KeyValueConfig, ...]:
         s.APPROVALS_BUCKET: APPROVALS_TTL,
         s.GRANTS_BUCKET: APPROVALS_TTL,
         s.VAULT_BUCKET: VAULT_TTL,
+        s.DELIVERIES_BUCKET: APPROVALS_TTL,
     }
     history = {s.POLICY_BUCKET: 20}
     names = (
@@ -49,6 +50,7 @@ def buckets(settings: NatsSettings) -> tuple[KeyValueConfig, ...]:
         s.INGRESSES_BUCKET,
         s.RECORDER_BUCKET,
         s.VAULT_BUCKET,
+        s.DELIVERIES_BUCKET,
     )
     return tuple(
         KeyValueConfig(

@@ -112,7 +112,7 @@ def _known_keys(model: Any, path: Path) -> list[str]:
     for part in path:
         model = _member(model, part)
     found = _models_in(model)
-    return [name for each in found for name in each.model_fields]
+    return [field.alias or name for each in found for name, field in each.model_fields.items()]
 
 
 def _member(annotation: Any, part: str | int) -> Any:
