@@ -6,12 +6,13 @@ How content of each kind is read is in `masking.structure`, and `masking.llm_str
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.verdicts import MaskObligation
 from services.ingress.classify.llm import texts_by_role
+from services.ingress.classify.sql.operation import Bind
 from services.ingress.content import ASCII_BASED, READABLE, Content, MediaType
 from services.ingress.errors import Denied, GatewayError, denied
 from services.ingress.masking.entities import ENTITIES, CustomPattern
@@ -20,6 +21,10 @@ from services.ingress.masking.llm_stream.channel import Channel
 from services.ingress.masking.llm_stream.reassemble import reassemble
 from services.ingress.masking.llm_stream.splice import parse, write
 from services.ingress.masking.replace import Replacer, tokens
+from services.ingress.masking.rows.copying import CopyMasker
+from services.ingress.masking.rows.fields import CopyFormat, Field
+from services.ingress.masking.rows.row import RowMasker
+from services.ingress.masking.rows.telling import NoticeMasker
 from services.ingress.masking.scanner import Scanner, scanner_for
 from services.ingress.masking.structure.document import Rules, masker_for, passes_untouched
 from services.ingress.masking.structure.flow import mask_document
@@ -206,6 +211,31 @@ class Inspector:
             return Telling(masker_for(media.name, rules, charset, coding), rules.replacer, mask_failed)
         except MaskingError as error:
             raise mask_failed(error) from error
+
+    def statement(self, text: str, binds: Sequence[Bind] = ()) -> Recorded:
+        """An SQL statement and its bind values as they may be recorded. Raises Denied when a detector fails."""
+        return self.line(text)
+
+    def rows(self, fields: Sequence[Field], hidden: frozenset[int], mask: MaskObligation) -> RowMasker | None:
+        """A masker for the rows of a result, None when they pass as they are; `hidden` columns are masked whole."""
+        if not (hidden or mask.response):
+            return None
+        return RowMasker(fields, hidden, self._response_scanner(mask), self._replacer(mask))
+
+    def copy_out(self, form: CopyFormat, hidden: frozenset[int], mask: MaskObligation) -> CopyMasker | None:
+        """The same for what COPY … TO STDOUT sends."""
+        if not (hidden or mask.response):
+            return None
+        return CopyMasker(form, hidden, self._response_scanner(mask), self._replacer(mask))
+
+    def notices(self, mask: MaskObligation) -> NoticeMasker | None:
+        """A masker for errors, notices and notifications, None when nothing is to be masked."""
+        if not (mask.columns or mask.response):
+            return None
+        return NoticeMasker(bool(mask.columns), self._response_scanner(mask), self._replacer(mask))
+
+    def _response_scanner(self, mask: MaskObligation) -> Scanner | None:
+        return self._scanner(mask.response) if mask.response else None
 
     def _recorded(self, content: Content) -> Recorded:
         data = (content.text or "").encode("utf-8", "surrogatepass")
