@@ -27,7 +27,7 @@ from services.ingress.protocols.http.pages import Pages
 from services.ingress.refusals import Refusals
 from services.ingress.story import Session
 from services.ingress.tls import listener_tls
-from services.ingress.upstream import Upstream
+from services.ingress.upstream.http import Upstream
 from services.ingress.vault import open_vault
 from services.runtime import keys
 from services.runtime.identity.local import LocalKeys

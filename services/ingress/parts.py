@@ -15,7 +15,7 @@ from services.ingress.holding import Holding
 from services.ingress.inspection import Inspector
 from services.ingress.metrics import Metrics
 from services.ingress.refusals import Refusals
-from services.ingress.upstream import Upstream
+from services.ingress.upstream.http import Upstream
 from services.ingress.vault import Vault
 from services.runtime.settings import Settings
 

@@ -1,7 +1,7 @@
 """Our own credential taken out of what an upstream says, should it repeat it: an echo, a redirect, an error (G3).
 
 Pure. Each character of it becomes a `*`, so that lengths and framing hold. What a content coding hides is not seen.
-Counterpart: upstream.py, the only module that knows credentials, passes every reply through here.
+Counterpart: upstream/, the only package that knows credentials, passes every reply through here.
 """
 
 from collections.abc import Iterable

@@ -29,7 +29,7 @@ from services.ingress.protocols.http.connection import Connection
 from services.ingress.protocols.http.outbound import Outbound, prepare
 from services.ingress.protocols.http.target import Target, TargetRefused, parse
 from services.ingress.story import Story
-from services.ingress.upstream import Upstream
+from services.ingress.upstream.http import Upstream
 from services.runtime.telemetry import carried
 
 log = structlog.get_logger(__name__)

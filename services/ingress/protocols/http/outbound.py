@@ -15,7 +15,7 @@ from services.ingress.errors import denied
 from services.ingress.parts import Parts
 from services.ingress.protocols.http.target import Target
 from services.ingress.story import Story
-from services.ingress.upstream import Body
+from services.ingress.upstream.http import Body
 
 
 @dataclass(frozen=True)

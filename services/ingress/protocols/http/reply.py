@@ -19,7 +19,7 @@ from services.ingress.protocols.http import headers
 from services.ingress.protocols.http.replies import OPERATION_FIELD
 from services.ingress.story import Story
 from services.ingress.stream_masker import ReplyMasker
-from services.ingress.upstream import Upstream
+from services.ingress.upstream.http import Upstream
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ async def send(
             story.note_masked("response", masker.counts)
         if window:
             content = Content(copy.kept, media, coding, complete=not copy.cut)
-            if coding and content.plain is not None:  # what a coding hid from upstream.py is seen here
+            if coding and content.plain is not None:  # what a coding hid from upstream/http.py is seen here
                 content = Content(upstream.clean(content.plain), media, complete=content.complete)
             await _record(parts, story, content)
 

@@ -20,7 +20,7 @@ from services.ingress.protocols.http.outbound import prepare
 from services.ingress.protocols.http.replies import OPERATION_FIELD
 from services.ingress.protocols.http.target import Target
 from services.ingress.story import Story
-from services.ingress.upstream import Upstream
+from services.ingress.upstream.http import Upstream
 from services.runtime.tasks import TaskGroup
 
 #: Largest message either way.
@@ -95,7 +95,7 @@ class _Direction:
         record: bool,
         clean: Callable[[bytes], bytes] = bytes,
     ) -> None:
-        """`clean` is applied to each message first (upstream.py)."""
+        """`clean` is applied to each message first (upstream/http.py)."""
         self._parts, self._story, self._name, self._mask, self._record = parts, story, name, mask, record
         self._clean = clean
 

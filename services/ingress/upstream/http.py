@@ -1,4 +1,4 @@
-"""The only module that dials out and reads credentials (G3): one pool of connections per connector.
+"""HTTP upstreams: one pool of connections per connector.
 
 A credential is revealed at start, kept here, and put in its place on each request; what the agent sent there was
 removed before (protocols/http/headers.py).
