@@ -251,6 +251,11 @@ def test_hostile_bytes_raise_nothing_else(raw: bytes) -> None:
         assert b"bob@x.com" not in masked(raw)
 
 
+def test_other_lines_of_the_last_event_are_masked() -> None:
+    assert masked(b"id: bob@x.com\ndata: [DONE]\n\n") == b"id: [EMAIL]\ndata: [DONE]\n\n"
+    assert masked(b"id: 7\ndata:[DONE]\n\n") == b"id: 7\ndata:[DONE]\n\n"
+
+
 def test_the_record_has_the_answer_as_one() -> None:
     stream = TEXTS[0].write(["Hel", "lo ", "you"])
     assert reassemble(stream) == {"model": "gpt-5", "usage": {"total_tokens": 12}, "0.content": "Hello you"}

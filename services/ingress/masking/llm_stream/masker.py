@@ -104,7 +104,7 @@ class EventStreamMasker:
             yield self._comment(event)
         elif event.data.strip() == _DONE:
             yield from self._flush([()])
-            yield event.raw
+            yield self._unknown(event, is_json=False)  # it may have other lines
         else:
             if self._fields:
                 event = self._without_fields(event)
