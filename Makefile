@@ -22,8 +22,11 @@ CONFIG ?= $(firstword $(wildcard countersign.yaml) examples/quickstart/countersi
 up: $(STAMP)
 	@$(BIN)/countersign up --config $(CONFIG)
 
+# Two processes, however many cores: each may run a NATS, a chDB and a PostgreSQL of its own. 0 is one process.
+WORKERS ?= 2
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Random processes die by SIGKILL in the middle of traffic; COUNTERSIGN_FAULT_ROUNDS says how often (10).
 faults: $(STAMP)
