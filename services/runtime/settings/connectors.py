@@ -84,6 +84,8 @@ class HttpConnector(Section):
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
+AuthMethod = Literal["scram-sha-256", "md5", "password", "none"]
+
 
 class PostgresUpstream(Section):
     """Where the database is; the names are libpq's (PostgreSQL documentation, "Database Connection Control")."""
@@ -98,6 +100,9 @@ class PostgresUpstream(Section):
     sslrootcert: Path | None = None
     sslcert: Path | None = None
     sslkey: Path | None = None
+    #: Ways to log in that are accepted (libpq's `require_auth`). By default all over verified TLS, a Unix socket or
+    #: loopback; elsewhere SCRAM alone, so that nobody in between gets the password or poses as the database.
+    require_auth: tuple[AuthMethod, ...] | None = None
     #: SCRAM-SHA-256-PLUS (RFC 5929, `tls-server-end-point`): used where offered, or insisted on.
     channel_binding: Literal["disable", "prefer", "require"] = "prefer"
 
