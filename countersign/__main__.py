@@ -23,6 +23,8 @@ MODULES = {
     "token": "countersign.token",
     "approvals": "countersign.approvals",
     "audit": "countersign.audit",
+    "sessions": "countersign.sessions",
+    "replay": "countersign.replay.command",
     "policy": "countersign.policy",
 }
 
