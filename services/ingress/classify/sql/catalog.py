@@ -8,8 +8,11 @@ volatile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 #: One row of a result as text, None for NULL.
 Row = Sequence[str | None]
@@ -38,6 +41,11 @@ class Table:
     #: OIDs of the tables it inherits from or is a partition of.
     parents: tuple[int, ...] = ()
 
+    @property
+    def temporary(self) -> bool:
+        """Temporary tables of any session; they come before all others in its search path."""
+        return self.schema.startswith("pg_temp")
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -51,32 +59,194 @@ class Function:
     builtin: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalog:
     """A database's relations and functions, and in which schemas unqualified names are looked up."""
 
     database: str = ""
     tables: tuple[Table, ...] = ()
     functions: tuple[Function, ...] = ()
-    #: Symbols of operators that did not come with the server.
-    operators: frozenset[str] = field(default_factory=frozenset)
+    #: Symbols of operators that did not come with the server, and the worst volatility of their functions.
+    operators: tuple[tuple[str, str], ...] = ()
     #: None when it is not known: then every schema is looked into.
     search_path: tuple[str, ...] | None = None
 
     def within(self, search_path: tuple[str, ...] | None) -> Catalog:
         """The same with another search path."""
-        return Catalog(self.database, self.tables, self.functions, self.operators, search_path)
+        return self if search_path == self.search_path else replace(self, search_path=search_path)
+
+    def relations(self, schema: str, name: str) -> tuple[Table, ...]:
+        """What a name may stand for: one table where it is certain, several where it is not, none if there is none.
+
+        A temporary table may be another session's, so that it never stands alone for an unqualified name.
+        """
+        named = self._tables_by_name.get(name, ())
+        if schema:
+            return tuple(table for table in named if _same_schema(table.schema, schema))
+        temporary = [table for table in named if table.temporary]
+        if self.search_path is None:
+            return named
+        for place in self._places:
+            found = [table for table in named if table.schema == place]
+            if found:
+                return (*temporary, *found)
+        return tuple(temporary)
+
+    def functions_named(self, schema: str, name: str) -> tuple[Function, ...]:
+        """Every function a call may mean: of all schemas in the path, for which is taken depends on its arguments."""
+        named = self._functions_by_name.get(name, ())
+        if schema:
+            return tuple(each for each in named if _same_schema(each.schema, schema))
+        if self.search_path is None:
+            return named
+        return tuple(each for each in named if each.schema in self._places)
+
+    def operator(self, symbol: str) -> str | None:
+        """The volatility behind an operator of this database's own; None for the server's."""
+        return self._operators.get(symbol)
+
+    def by_oid(self, oid: int) -> Table | None:
+        """The table of an OID."""
+        return self._tables_by_oid.get(oid)
+
+    def family(self, table: Table) -> tuple[Table, ...]:
+        """The table, all it inherits from and all that inherit from it: their rows appear in one another."""
+        return tuple(self._tables_by_oid[oid] for oid in self._above(table.oid) | self._below(table.oid))
+
+    def _above(self, oid: int) -> set[int]:
+        return _closure(oid, lambda each: self._tables_by_oid[each].parents if each in self._tables_by_oid else ())
+
+    def _below(self, oid: int) -> set[int]:
+        return _closure(oid, lambda each: self._children.get(each, ()))
+
+    @cached_property
+    def _places(self) -> tuple[str, ...]:
+        path = self.search_path or ()
+        return path if "pg_catalog" in path else ("pg_catalog", *path)
+
+    @cached_property
+    def _tables_by_name(self) -> Mapping[str, tuple[Table, ...]]:
+        found: dict[str, tuple[Table, ...]] = defaultdict(tuple)
+        for table in self.tables:
+            found[table.name] += (table,)
+        return dict(found)
+
+    @cached_property
+    def _tables_by_oid(self) -> Mapping[int, Table]:
+        return {table.oid: table for table in self.tables}
+
+    @cached_property
+    def _children(self) -> Mapping[int, tuple[int, ...]]:
+        found: dict[int, tuple[int, ...]] = defaultdict(tuple)
+        for table in self.tables:
+            for parent in table.parents:
+                found[parent] += (table.oid,)
+        return dict(found)
+
+    @cached_property
+    def _functions_by_name(self) -> Mapping[str, tuple[Function, ...]]:
+        found: dict[str, tuple[Function, ...]] = defaultdict(tuple)
+        for function in self.functions:
+            found[function.name] += (function,)
+        return dict(found)
+
+    @cached_property
+    def _operators(self) -> Mapping[str, str]:
+        return dict(self.operators)
 
 
 #: What the session runs, by the name under which `read` takes the rows. Each is one statement and only reads.
-QUERIES: Mapping[str, str] = {}
+#: pg_get_viewdef qualifies what the search path does not lead to: with an empty one, everything.
+QUERIES: Mapping[str, str] = {
+    "path": "SELECT pg_catalog.set_config('search_path', '', false)",
+    "tables": """
+        SELECT c.oid, n.nspname, c.relname, c.relkind,
+               (SELECT pg_catalog.json_agg(ARRAY[a.attname::text, a.attnum::text, a.atttypid::text] ORDER BY a.attnum)
+                  FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+               CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+                    THEN pg_catalog.pg_get_viewdef(c.oid) END,
+               (SELECT pg_catalog.json_agg(i.inhparent::text) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid)
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S', 't')""",
+    "functions": """
+        SELECT n.nspname, p.proname, pg_catalog.max(CASE p.provolatile WHEN 'i' THEN 1 WHEN 's' THEN 2 ELSE 3 END),
+               pg_catalog.bool_and(p.oid < 16384)
+          FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace GROUP BY 1, 2""",
+    "operators": """
+        SELECT o.oprname, pg_catalog.max(CASE p.provolatile WHEN 'i' THEN 1 WHEN 's' THEN 2 ELSE 3 END)
+          FROM pg_catalog.pg_operator o LEFT JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+         WHERE o.oid >= 16384 GROUP BY 1""",
+}
+_VOLATILITY = {"1": "i", "2": "s", "3": "v"}
 
 
 def read(database: str, results: Mapping[str, Sequence[Row]]) -> Catalog:
     """The catalog, from the rows of each of `QUERIES`. Raises ValueError when they are not what was asked for."""
-    return Catalog(database)
+    try:
+        return Catalog(
+            database,
+            tuple(_table(row) for row in results["tables"]),
+            tuple(
+                Function(str(schema), str(name), _VOLATILITY[str(worst)], builtin == "t")
+                for schema, name, worst, builtin in results["functions"]
+            ),
+            tuple((str(symbol), _VOLATILITY[str(worst)]) for symbol, worst in results["operators"]),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"the catalog's rows are not as expected: {type(error).__name__}") from error
+
+
+def _table(row: Row) -> Table:
+    oid, schema, name, kind, columns, definition, parents = row
+    return Table(
+        int(str(oid)),
+        str(schema),
+        str(name),
+        str(kind),
+        tuple(Column(column, int(number), int(of)) for column, number, of in json.loads(columns or "[]")),
+        definition,
+        tuple(int(parent) for parent in json.loads(parents or "[]")),
+    )
 
 
 def search_path(setting: str, user: str) -> tuple[str, ...]:
     """The setting `search_path` (`"$user", public`) as schema names; `user` is the role that is in force."""
-    return ()
+    names: list[str] = []
+    for name, quoted in _listed(setting):
+        found = user if name == "$user" else name if quoted else name.lower()
+        if found and found != "pg_temp":  # temporary tables are looked for in any case
+            names.append(found)
+    return tuple(names)
+
+
+def _listed(setting: str) -> Iterable[tuple[str, bool]]:
+    """The identifiers of a list, and whether each was quoted (SplitIdentifierString in the server)."""
+    name, quoted, inside, at = "", False, False, 0
+    while at < len(setting):
+        character = setting[at]
+        if inside and setting.startswith('""', at):
+            name, at = name + '"', at + 1
+        elif character == '"':
+            inside, quoted = not inside, True
+        elif character == "," and not inside:
+            yield (name if quoted else name.strip()), quoted
+            name, quoted = "", False
+        elif inside or not character.isspace():
+            name += character
+        at += 1
+    yield name, quoted
+
+
+def _same_schema(schema: str, named: str) -> bool:
+    """`pg_temp` names the session's own temporary schema, `pg_temp_3` or so."""
+    return schema == named or (named == "pg_temp" and schema.startswith("pg_temp_"))
+
+
+def _closure(start: int, step: Callable[[int], Iterable[int]]) -> set[int]:
+    found, waiting = {start}, [start]
+    while waiting:
+        for each in step(waiting.pop()):
+            if each not in found:
+                found.add(each)
+                waiting.append(each)
+    return found

@@ -2,103 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-from services.ingress.masking.rows.fields import CopyFormat
+from pglast import Error, parser
 
-UNKNOWN = "sql.unknown"
+from services.ingress.classify.sql.effects import Effects, effects_of
+from services.ingress.classify.sql.kinds import kind_and_action, strongest_first
+from services.ingress.classify.sql.model import UNKNOWN, Copy, Kind, Relation, Statement
+from services.ingress.classify.sql.text_guard import objection
 
+__all__ = ["UNKNOWN", "Copy", "Kind", "Relation", "Statement", "parse"]
 
-class Kind(StrEnum):
-    """What a statement is to the session that runs it; `QUERY` when nothing needs to be done about it."""
-
-    QUERY = "query"
-    BEGIN = "begin"
-    COMMIT = "commit"
-    ROLLBACK = "rollback"
-    SAVEPOINT = "savepoint"
-    RELEASE = "release"
-    ROLLBACK_TO = "rollback_to"
-    #: PREPARE TRANSACTION, which ends the transaction; COMMIT PREPARED and ROLLBACK PREPARED are `QUERY`.
-    PREPARE_TRANSACTION = "prepare_transaction"
-    #: `name` and `inner` hold what is prepared or declared.
-    PREPARE = "prepare"
-    EXECUTE = "execute"
-    DEALLOCATE = "deallocate"
-    DECLARE = "declare"
-    FETCH = "fetch"
-    CLOSE = "close"
-    DISCARD = "discard"
-    COPY_IN = "copy_in"
-    COPY_OUT = "copy_out"
-    LISTEN = "listen"
-    UNLISTEN = "unlisten"
-    NOTIFY = "notify"
-    #: SET and RESET of any setting; `name` is the setting, "" for RESET ALL.
-    SET = "set"
-    SHOW = "show"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Relation:
-    """A table, view or sequence as it is named; `schema` is "" where none was written and none was found."""
-
-    schema: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.schema}.{self.name}" if self.schema else self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """What a COPY does: `into` the table or out of it, and where its data are."""
-
-    into: bool
-    program: bool = False
-    #: A file at the server; "" for STDIN and STDOUT.
-    file: str = ""
-    form: CopyFormat = CopyFormat()
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement: what it is and touches, as far as its own text tells (`resolving.resolve` tells the rest)."""
-
-    #: Exactly its part of the text, without the semicolon.
-    sql: str
-    kind: Kind = Kind.UNKNOWN
-    #: The strongest of `actions`: what rules are written about.
-    action: str = UNKNOWN
-    #: Everything it does, strongest first.
-    actions: tuple[str, ...] = (UNKNOWN,)
-    #: Where it starts in the text, in characters.
-    start: int = 0
-    reads: tuple[Relation, ...] = ()
-    writes: tuple[Relation, ...] = ()
-    #: `table.column` as far as it can be told without a catalog, `column` where it cannot; `*` for all.
-    columns_read: tuple[str, ...] = ()
-    columns_written: tuple[str, ...] = ()
-    #: Columns named in WHERE, HAVING, JOIN … ON, ORDER BY or GROUP BY: what one could infer from.
-    columns_filtered: tuple[str, ...] = ()
-    #: As called: `lower`, `public.refund`; operators too, as `operator(public.===)`, when written with a schema.
-    functions: tuple[str, ...] = ()
-    #: UPDATE or DELETE of all rows.
-    where_missing: bool = False
-    #: What else a rule may ask for: `data_modifying_cte`, `explain_analyze`, `locking`, `holdable`, …
-    flags: frozenset[str] = frozenset()
-    copy: Copy | None = None
-    #: Prepared statement, cursor, savepoint, channel or setting; "" with DEALLOCATE ALL, CLOSE ALL and UNLISTEN *.
-    name: str = ""
-    #: What PREPARE, DECLARE, EXPLAIN and COPY (query) are about.
-    inner: Statement | None = None
-    #: Why it is `sql.unknown`.
-    problem: str = ""
-    #: pglast's tree, None when it did not parse. Read by this package only.
-    tree: Any = field(default=None, repr=False, compare=False)
+#: Texts whose statements are kept, and the longest kept: agents send the same few texts with other values.
+_KEPT, _KEPT_LENGTH = 512, 8 * 1024
 
 
 def parse(sql: str, *, standard_conforming_strings: bool = True) -> tuple[Statement, ...]:
@@ -106,4 +23,77 @@ def parse(sql: str, *, standard_conforming_strings: bool = True) -> tuple[Statem
 
     `standard_conforming_strings` is the session's setting; False too when it is not known for sure.
     """
-    return (Statement(sql, problem="not yet"),)
+    read = _kept if len(sql) <= _KEPT_LENGTH else _read
+    return read(sql, standard_conforming_strings)
+
+
+def _read(sql: str, standard_conforming_strings: bool) -> tuple[Statement, ...]:
+    try:
+        problem = objection(sql, standard_conforming_strings=standard_conforming_strings)
+        if problem:
+            return (Statement(sql, problem=problem),)
+        return tuple(_statement(sql, raw) for raw in parser.parse_sql(sql))
+    except (Error, UnicodeError, RecursionError, ValueError) as error:
+        return (Statement(sql, problem=_told(error)),)
+
+
+_kept = lru_cache(maxsize=_KEPT)(_read)
+
+
+def _statement(sql: str, raw: Any) -> Statement:
+    start = raw.stmt_location
+    part = sql[start : start + raw.stmt_len] if raw.stmt_len else sql[start:].rstrip().removesuffix(";")
+    lead = len(part) - len(part.lstrip())
+    return statement_of(part.strip(), raw.stmt, start + lead)
+
+
+def statement_of(sql: str, tree: Any, start: int = 0) -> Statement:
+    """One tree and its text."""
+    kind, action = kind_and_action(tree)
+    found = effects_of(tree, action)
+    actions = strongest_first(found.actions)
+    inner = statement_of(_inner_text(sql, kind), found.inner) if found.inner is not None else None
+    return Statement(
+        sql,
+        kind=kind,
+        action=_named(kind, actions, found),
+        actions=actions,
+        start=start,
+        reads=tuple(sorted(found.reads)),
+        writes=tuple(sorted(found.writes)),
+        functions=tuple(sorted(found.functions)),
+        operators=tuple(sorted(found.operators)),
+        where_missing=found.where_missing,
+        flags=frozenset(found.flags),
+        copy=found.copy,
+        name=found.name,
+        executes=found.executes,
+        inner=inner,
+        tree=tree,
+    )
+
+
+def _named(kind: Kind, actions: tuple[str, ...], found: Effects) -> str:
+    """The strongest; but a COPY that runs a program or touches a file is still called COPY."""
+    if found.copy and actions[0] == "sql.call":
+        return "sql.copy"
+    return actions[0]
+
+
+#: The word behind which the statement stands that is kept.
+_BEFORE_INNER = {Kind.PREPARE: "AS", Kind.DECLARE: "FOR"}
+
+
+def _inner_text(sql: str, kind: Kind) -> str:
+    word = _BEFORE_INNER.get(kind)
+    depth = 0
+    for token in parser.scan(sql) if word else ():
+        depth += {"ASCII_40": 1, "ASCII_41": -1}.get(token.name, 0)
+        if token.name == word and not depth:
+            return sql[token.end + 1 :].strip()
+    return sql
+
+
+def _told(error: Exception) -> str:
+    """In the parser's words, without the text it quotes."""
+    return str(error.args[0]).partition(" at or near ")[0] if error.args else type(error).__name__
