@@ -24,10 +24,13 @@ from services.ingress.parts import Limiter, Parts
 from services.ingress.protocols.http import exchange
 from services.ingress.protocols.http.connection import Server
 from services.ingress.protocols.http.pages import Pages
+from services.ingress.protocols.postgres.listener import Listener
 from services.ingress.refusals import Refusals
 from services.ingress.story import Session
-from services.ingress.tls import listener_tls
+from services.ingress.tls import ListenerTls, listener_tls
 from services.ingress.upstream.http import Upstream
+from services.ingress.upstream.postgres.database import PostgresUpstream
+from services.ingress.upstream.postgres.dial import ALPN
 from services.ingress.vault import open_vault
 from services.runtime import keys
 from services.runtime.identity.local import LocalKeys
@@ -35,7 +38,7 @@ from services.runtime.identity.verifier import TokenVerifier
 from services.runtime.nats.client import address, close, connect
 from services.runtime.service import Context, run
 from services.runtime.settings import Address, Settings, SettingsError
-from services.runtime.settings.connectors import HttpConnector
+from services.runtime.settings.connectors import HttpConnector, PostgresConnector
 
 log = structlog.get_logger(__name__)
 
@@ -53,14 +56,16 @@ class Ingress:
     verifier: TokenVerifier
     server: Server
     listener: asyncio.Server
+    #: Only where a connector needs it.
+    postgres: Listener | None
     living: KeyValue
 
     async def stop(self) -> None:
-        """No new connections; requests under way may end; then everything published is acked."""
+        """No new connections; what is under way may end; then everything published is acked."""
         drain = self.context.settings.limits.drain
         self.listener.close()
         self.server.pre_shutdown()
-        await self.server.shutdown(drain)
+        await asyncio.gather(self.server.shutdown(drain), *([self.postgres.stop(drain)] if self.postgres else ()))
         if not await self.parts.emitter.flush(5):
             log.error("events were left unacked", events=self.parts.emitter.backlog)
         await liveness.withdraw(self.living, self.parts.emitter.ingress)
@@ -78,20 +83,27 @@ async def start(context: Context) -> Ingress:
         for name, connector in settings.connectors.items()
         if isinstance(connector, HttpConnector)
     }
+    databases = {
+        name: PostgresUpstream(name, connector)
+        for name, connector in settings.connectors.items()
+        if isinstance(connector, PostgresConnector)
+    }
+    tls = _tls(context, with_postgres=bool(databases))
     verifier = _verifier(context)
     client = await connect(address("ingress", settings.nats, context.data))
     parts = await _parts(context, client, verifier, upstreams)
     await parts.emitter.start()
     await parts.gate.start()
     _background(context, parts, verifier)
-    server, listener = await _listen(context, parts)
+    server, listener = await _listen(context, parts, tls)
+    postgres = await _listen_postgres(context, parts, databases, tls) if databases else None
     context.health.checks |= {
         "bus": lambda: client.is_connected or "not connected",
         "outbox": lambda: parts.emitter.backlog < settings.limits.outbox or "full",
     }
     living = await client.jetstream().key_value(subjects.INGRESSES_BUCKET)
     context.tasks.start(liveness.announce(living, parts.emitter.ingress), "liveness")
-    return Ingress(context, client, parts, verifier, server, listener, living)
+    return Ingress(context, client, parts, verifier, server, listener, postgres, living)
 
 
 def _verifier(context: Context) -> TokenVerifier:
@@ -151,9 +163,17 @@ def _background(context: Context, parts: Parts, verifier: TokenVerifier) -> None
     context.tasks.start(verifier.keep_fresh(), "issuers")
 
 
-async def _listen(context: Context, parts: Parts) -> tuple[Server, asyncio.Server]:
+def _tls(context: Context, *, with_postgres: bool) -> ListenerTls | None:
     listen = context.settings.listen
-    tls = listener_tls(listen.tls, context.data, listen.http.host)
+    hosts = (listen.http.host, listen.postgres.host) if with_postgres else (listen.http.host,)
+    tls = listener_tls(listen.tls, context.data, *hosts)
+    if tls:
+        context.tasks.start(tls.watch(), "tls")
+    return tls
+
+
+async def _listen(context: Context, parts: Parts, tls: ListenerTls | None) -> tuple[Server, asyncio.Server]:
+    listen = context.settings.listen
     pages = Pages(parts, context.health)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -168,11 +188,22 @@ async def _listen(context: Context, parts: Parts) -> tuple[Server, asyncio.Serve
     listener = await asyncio.get_running_loop().create_server(
         server, listen.http.host, listen.http.port, ssl=tls.context if tls else None, backlog=BACKLOG
     )
-    if tls:
-        context.tasks.start(tls.watch(), "tls")
     host, port = listener.sockets[0].getsockname()[:2]
     context.listening["http"] = Address(host=host, port=port)
     return server, listener
+
+
+async def _listen_postgres(
+    context: Context, parts: Parts, databases: dict[str, PostgresUpstream], tls: ListenerTls | None
+) -> Listener:
+    from services.ingress.protocols.postgres import session  # noqa: PLC0415 - until it is whole
+
+    spoken = tls.speaking(ALPN) if tls else None
+    if spoken:
+        context.tasks.start(spoken.watch(), "tls of postgres")
+    listener = Listener(parts, databases, session.serve, session.judge_replication, spoken.context if spoken else None)
+    context.listening["postgres"] = await listener.start(context.settings.listen.postgres)
+    return listener
 
 
 if __name__ == "__main__":

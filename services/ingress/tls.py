@@ -37,6 +37,8 @@ class ListenerTls:
 
     cert: Path
     key: Path
+    #: What is spoken inside (RFC 7301).
+    alpn: str = "http/1.1"
     context: ssl.SSLContext = field(init=False)
     _newest: ssl.SSLContext = field(init=False)
     _stamp: tuple[int, ...] = field(init=False)
@@ -72,13 +74,17 @@ class ListenerTls:
         log.info("TLS certificate reloaded", cert=str(self.cert))
         return True
 
+    def speaking(self, alpn: str) -> "ListenerTls":
+        """The same certificate for another protocol."""
+        return ListenerTls(self.cert, self.key, alpn)
+
     def _present(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         connection.context = self._newest
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([self.alpn])
         context.load_cert_chain(self.cert, self.key)
         return context
 
@@ -86,21 +92,21 @@ class ListenerTls:
         return tuple(value for path in (self.cert, self.key) for value in (path.stat().st_mtime_ns, path.stat().st_ino))
 
 
-def listener_tls(setting: ListenTls | str | None, data: DataDir, host: str) -> ListenerTls | None:
-    """What the settings ask for; `auto` makes `<data>/keys/ca.pem` and a certificate it signed."""
+def listener_tls(setting: ListenTls | str | None, data: DataDir, *hosts: str) -> ListenerTls | None:
+    """What the settings ask for; `auto` makes `<data>/keys/ca.pem` and a certificate it signed for these hosts."""
     if setting is None:
         return None
     if isinstance(setting, ListenTls):
         return ListenerTls(setting.cert, setting.key)
-    return ListenerTls(*_issue(data, host))
+    return ListenerTls(*_issue(data, hosts))
 
 
-def _issue(data: DataDir, host: str) -> tuple[Path, Path]:
+def _issue(data: DataDir, hosts: tuple[str, ...]) -> tuple[Path, Path]:
     ca_key, ca = _authority(data)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         _builder("countersign gateway", ca.subject, key, LEAF_DAYS)
-        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_names(hosts)), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
@@ -160,14 +166,17 @@ def _signs_certificates() -> x509.KeyUsage:
     )
 
 
-def _names(host: str) -> list[x509.GeneralName]:
+def _names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:
     names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-    try:
-        address = ip_address(host)
-        if not address.is_unspecified and x509.IPAddress(address) not in names:
-            names.append(x509.IPAddress(address))
-    except ValueError:
-        names.append(x509.DNSName(host))
+    for host in hosts:
+        try:
+            address = ip_address(host)
+        except ValueError:
+            name: x509.GeneralName = x509.DNSName(host)
+        else:
+            name = names[0] if address.is_unspecified else x509.IPAddress(address)
+        if name not in names:
+            names.append(name)
     return names
 
 

@@ -96,6 +96,13 @@ class Decoder:
         """Bytes fed and not given out yet."""
         return len(self._data) - self._at + self._waiting
 
+    def take_rest(self) -> bytes:
+        """All that was fed and not given out: for who goes on with another decoder."""
+        rest = b"".join((memoryview(self._data)[self._at :], *self._chunks))
+        self._data, self._at, self._waiting = b"", 0, 0
+        self._chunks.clear()
+        return rest
+
     def frames(self) -> Iterator[Item]:
         """All that is whole. May be left off and asked again. Raises ProtocolViolation."""
         while (item := self.next()) is not None:

