@@ -212,6 +212,17 @@ class ApprovalUsed(Event):
     total_ms: float = 0
 
 
+class ContentErased(Event):
+    """Somebody had the recorded content of a session erased; published before its key is deleted."""
+
+    type: Literal["ContentErased"] = "ContentErased"
+    #: Who asked, in the words of whoever runs the command.
+    by: str
+    #: Whose data it was about, where sessions were found by their subject.
+    subject: str = ""
+    reason: str = ""
+
+
 class SessionFrame(Event):
     """Masked bytes as they passed, at most `MAX_FRAME` of them; for replay."""
 
@@ -240,5 +251,6 @@ AnyEvent = (
     | ApprovalPreviewed
     | ApprovalUsed
     | OperationFinished
+    | ContentErased
     | SessionFrame
 )

@@ -10,6 +10,7 @@ from schemas.events import (
     ApprovalResolved,
     ApprovalUsed,
     ApprovalWithdrawn,
+    ContentErased,
     Event,
     OperationAttempted,
     OperationFinished,
@@ -29,6 +30,7 @@ APPROVALS_PREVIEWED = "cs.approval.previewed.>"
 APPROVALS_USED = "cs.approval.used.>"
 OUTCOMES = "cs.outcome.>"
 SESSIONS = "cs.session.>"
+ERASURES = "cs.erasure.>"
 FRAMES = "cs.frame.>"
 
 #: Request and reply with the approver, on behalf of a reviewer who shows their own token. Never in a stream.
@@ -36,7 +38,7 @@ APPROVER_API = "cs.api.approver"
 #: Streams: AUDIT holds every event but frames, RECORDING the frames.
 AUDIT_STREAM = "AUDIT"
 RECORDING_STREAM = "RECORDING"
-AUDIT_SUBJECTS = (ATTEMPTS, VERDICTS, APPROVALS, OUTCOMES, SESSIONS)
+AUDIT_SUBJECTS = (ATTEMPTS, VERDICTS, APPROVALS, OUTCOMES, SESSIONS, ERASURES)
 RECORDING_SUBJECTS = (FRAMES,)
 
 #: Queue group of the policy copies.
@@ -66,6 +68,16 @@ POLICY_KEY = "current"
 REVIEWER_TOKEN_HEADER = "Countersign-Reviewer-Token"  # noqa: S105 - a header's name
 
 
+#: An approval's events are told apart by what happened to it.
+_STEPS: dict[type[Event], str] = {
+    ApprovalRequested: "requested",
+    ApprovalResolved: "resolved",
+    ApprovalWithdrawn: "withdrawn",
+    ApprovalPreviewed: "previewed",
+    ApprovalUsed: "used",
+}
+
+
 def verdict(ingress: str, operation_id: str) -> str:
     """Where the verdict for one operation of one ingress is published."""
     return f"cs.verdict.{ingress}.{operation_id}"
@@ -92,17 +104,11 @@ def of(event: Event) -> str:
             return f"cs.frame.{event.protocol}.{event.session_id}"
         case SessionOpened():
             return f"cs.session.opened.{event.protocol}"
+        case ContentErased():
+            return f"cs.erasure.{event.session_id}"
         case SessionClosed():
             return f"cs.session.closed.{event.protocol}"
-        case ApprovalRequested():
-            return f"cs.approval.requested.{event.approval_id}"
-        case ApprovalResolved():
-            return f"cs.approval.resolved.{event.approval_id}"
-        case ApprovalWithdrawn():
-            return f"cs.approval.withdrawn.{event.approval_id}"
-        case ApprovalPreviewed():
-            return f"cs.approval.previewed.{event.approval_id}"
-        case ApprovalUsed():
-            return f"cs.approval.used.{event.approval_id}"
+        case ApprovalRequested() | ApprovalResolved() | ApprovalWithdrawn() | ApprovalPreviewed() | ApprovalUsed():
+            return f"cs.approval.{_STEPS[type(event)]}.{event.approval_id}"
         case _:
             raise TypeError(f"{type(event).__name__} has no subject")

@@ -16,11 +16,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from schemas.base import new_id
 from services.recorder.batch import Delivery
 from services.recorder.clickhouse import Store
+from services.recorder.keyring import Keyring
 from services.recorder.metrics import Metrics
 from services.recorder.row_values import Row
 from services.recorder.rows import Rows, dead_letter
 from services.recorder.store_errors import StoreRejected, StoreUnavailable
-from services.recorder.tables import DEAD_LETTERS, WRITING_ORDER, Table
+from services.recorder.tables import DEAD_LETTERS, SESSION_KEYS, WRITING_ORDER, Table
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +57,20 @@ class Inserter:
     def __init__(self, store: Store, metrics: Metrics, ended: asyncio.Event) -> None:
         """`ended` makes it give up between two attempts."""
         self._store = store
+        self._keyring = Keyring(store)
         self._metrics = metrics
         self._ended = ended
         self._repeated = False
+
+    async def sealed(self, rows: Rows, stream: str, token: str) -> Rows:
+        """The rows with their content sealed, their keys stored before them. Raises GaveUp."""
+
+        async def seal() -> None:
+            done.update(await self._keyring.sealed(rows, stream, token))
+
+        done: Rows = {}
+        await self._persist(seal, SESSION_KEYS)
+        return done
 
     async def write(self, batch: Batch, *, again: bool = False) -> None:
         """Insert all rows under tokens of the batch. Raises RowsRejected, GaveUp.
@@ -145,7 +157,9 @@ class Inserter:
             for row, why in rejected
         ]
         if letters := list(await self._missing(DEAD_LETTERS, letters)):
-            await self._insert(DEAD_LETTERS, letters, f"{batch.token}:{table.name}:rejected")
+            token = f"{batch.token}:{table.name}:rejected"
+            letters = (await self.sealed({DEAD_LETTERS: letters}, batch.stream, token))[DEAD_LETTERS]
+            await self._insert(DEAD_LETTERS, letters, token)
 
     async def _persist(self, work: Callable[[], Awaitable[None]], table: Table) -> None:
         """Try until ClickHouse answers, yes or no. Raises StoreRejected, GaveUp."""

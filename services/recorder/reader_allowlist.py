@@ -59,6 +59,9 @@ FOREIGN_TABLES: Final[Mapping[str, frozenset[str]]] = {
 }
 FOREIGN_DATABASES: Final = frozenset({*FOREIGN_TABLES, "default"})
 
+# Keys of content: the views open content by them, and nobody takes one along that would outlive an erasure.
+HIDDEN_TABLES: Final = frozenset({"session_keys", "keyring"})
+
 # Output only, self-contained (no schema files), and nothing that lives in chDB's process (DataFrame, Arrow table).
 FORMATS: Final = frozenset(
     """

@@ -2,6 +2,7 @@
 
 Pure, and a function of the message alone: the same message always gives the same rows, whoever writes them and
 whenever. What cannot be read becomes a dead letter, with its reason; it never stops the stream.
+Content (content.py) stands apart from the bytes, in the column `content`, and is in the clear here: sealing.py is next.
 Times are integers, in the unit of their column (microseconds; `started_at` and `expires_at` milliseconds).
 """
 
@@ -18,6 +19,7 @@ from schemas.events import (
     ApprovalResolved,
     ApprovalUsed,
     ApprovalWithdrawn,
+    ContentErased,
     Event,
     OperationAttempted,
     OperationFinished,
@@ -30,6 +32,7 @@ from schemas.events import (
 from services.recorder import approval_rows
 from services.recorder import tables as t
 from services.recorder.batch import Delivery
+from services.recorder.content import Cut, cut
 from services.recorder.row_values import NOBODY, NotAnEvent, Row, as_json, count, counts, microseconds, of_identity
 from services.recorder.tables import Table
 
@@ -64,8 +67,9 @@ def dead_letter(delivery: Delivery, stream: str, epoch: int, reason: str) -> Row
         f"dead-{name[:32]}",
         delivery.subject,
         " ".join(reason.split())[:_MAX_REASON],
-        delivery.data,
+        b"",
         delivery.published_at,
+        delivery.data,
     )
 
 
@@ -85,8 +89,9 @@ def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table
         where = ".".join(str(part) for part in first["loc"]) or "the message"
         raise NotAnEvent(f"not a {kind.__name__}: {where}: {first['msg']}") from None
     at = microseconds(event.at)
+    parts = cut(delivery.data, kind.__name__)
     if isinstance(event, SessionFrame):
-        return ((table, _frame(event, at, delivery, stream, epoch)),)
+        return ((table, _frame(event, at, delivery, stream, epoch, parts)),)
     common = (
         delivery.seq,
         delivery.published_at,
@@ -96,7 +101,19 @@ def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table
         event.session_id,
         event.traceparent,
     )
-    return (table, common + fields(event)), (t.EVENTS, _event(event, at, delivery, stream, epoch))
+    row = common + fields(event)
+    if table in t.WITH_CONTENT:
+        row = (*(_blanked(table, row, event) if parts.content else row), parts.content)
+    return (table, row), (t.EVENTS, _event(event, at, delivery, stream, epoch, parts))
+
+
+def _blanked(table: Table, row: Row, event: Event) -> Row:
+    """The typed row without what its `content` holds."""
+    blank = _BLANK[table]
+    operation = getattr(event, "operation", None)
+    if operation is not None and not (operation.path and operation.path in operation.resources):
+        blank = {index: value for index, value in blank.items() if value == ""}
+    return tuple(blank.get(index, value) for index, value in enumerate(row))
 
 
 def _kind(subject: str) -> tuple[type[Event], Table, Callable[[Any], Row]]:
@@ -108,7 +125,7 @@ def _kind(subject: str) -> tuple[type[Event], Table, Callable[[Any], Row]]:
     return found
 
 
-def _event(event: Event, at: int, delivery: Delivery, stream: str, epoch: int) -> Row:
+def _event(event: Event, at: int, delivery: Delivery, stream: str, epoch: int, parts: Cut) -> Row:
     return (
         stream,
         epoch,
@@ -123,11 +140,12 @@ def _event(event: Event, at: int, delivery: Delivery, stream: str, epoch: int) -
         event.session_id,
         getattr(event, "operation_id", ""),
         event.traceparent,
-        delivery.data,
+        parts.raw,
+        parts.content,
     )
 
 
-def _frame(event: SessionFrame, at: int, delivery: Delivery, stream: str, epoch: int) -> Row:
+def _frame(event: SessionFrame, at: int, delivery: Delivery, stream: str, epoch: int, parts: Cut) -> Row:
     return (
         stream,
         epoch,
@@ -144,7 +162,9 @@ def _frame(event: SessionFrame, at: int, delivery: Delivery, stream: str, epoch:
         event.direction,
         event.media_type,
         event.truncated,
-        delivery.data,
+        delivery.subject,
+        parts.raw,
+        parts.content,
     )
 
 
@@ -240,6 +260,10 @@ def _session_end(event: SessionClosed) -> Row:
     return event.protocol, count(event.operations), event.reason
 
 
+def _erasure(event: ContentErased) -> Row:
+    return event.by, event.subject, event.reason
+
+
 def _nothing(_: SessionFrame) -> Row:
     return ()
 
@@ -256,5 +280,12 @@ _KINDS: Final[Mapping[str, tuple[type[Event], Table, Callable[[Any], Row]]]] = {
     "approval.used": (ApprovalUsed, t.APPROVAL_USES, approval_rows.use),
     "session.opened": (SessionOpened, t.SESSION_STARTS, _session_start),
     "session.closed": (SessionClosed, t.SESSION_ENDS, _session_end),
+    "erasure": (ContentErased, t.ERASURES, _erasure),
     "frame": (SessionFrame, t.SESSION_FRAMES, _nothing),
+}
+
+#: Where content would stand in a typed row, and what stands there instead.
+_BLANK: Final[Mapping[Table, Mapping[int, Any]]] = {
+    table: {table.columns.index(name): () if name == "resources" else "" for name in names}
+    for table, names in t.CONTENT_COLUMNS.items()
 }

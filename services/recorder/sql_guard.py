@@ -19,6 +19,7 @@ from services.recorder.reader_allowlist import (
     FOREIGN_DATABASES,
     FOREIGN_TABLES,
     FORMATS,
+    HIDDEN_TABLES,
     QUERY_NODES,
     REFUSED_SHOW_FLAGS,
     STATEMENT_NODES,
@@ -166,6 +167,8 @@ def _judge_identifier(node: Node, rules: Rules) -> None:
 
 def _judge_table(parts: list[str], rules: Rules) -> None:
     if len(parts) == 1 or (len(parts) == 2 and parts[0] == rules.database):
+        if parts[-1].lower() in HIDDEN_TABLES:
+            raise Refused(f"{parts[-1]} is not open to readers")
         return  # unqualified names are the audit's own: it is the connection's database
     if len(parts) != 2 or parts[1].lower() not in FOREIGN_TABLES.get(parts[0].lower(), ()):
         raise Refused(f"table {'.'.join(parts)} is not open to readers")

@@ -4,6 +4,7 @@ Every table has `event_id`, which names an event for good: what was written unde
 by it (inserting.py).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,8 @@ class Table:
 #: What every typed table starts with; `rows.py` makes it from the event's common fields.
 _COMMON: Final = ("stream_seq", "published_at", "event_id", "at", "ingress", "session_id", "traceparent")
 _OPERATION: Final = ("started_at", "operation_id")
+#: Sealed content (content.py); of what `events` holds, it stands in the typed table, once.
+CONTENT: Final = "content"
 
 EVENTS: Final = Table(
     "events",
@@ -37,6 +40,7 @@ EVENTS: Final = Table(
         "operation_id",
         "traceparent",
         "raw",
+        "content_hash",
     ),
 )
 
@@ -70,6 +74,7 @@ ATTEMPTS: Final = Table(
         "caller_reason",
         "run",
         "peer",
+        CONTENT,
     ),
 )
 
@@ -127,6 +132,7 @@ OUTCOMES: Final = Table(
         "email",
         "groups",
         "kind",
+        CONTENT,
     ),
 )
 
@@ -152,6 +158,7 @@ APPROVAL_REQUESTS: Final = Table(
         "expires_at",
         "caller_reason",
         "policy_version",
+        CONTENT,
     ),
 )
 
@@ -169,6 +176,7 @@ APPROVAL_USES: Final = Table(
     "approval_uses",
     (*_COMMON, "approval_id", "operation_id", "outcome", "status", "error", "rows", "response_bytes", "total_ms"),
 )
+ERASURES: Final = Table("erasures", (*_COMMON, "by", "subject", "reason"))
 SESSION_STARTS: Final = Table("session_starts", (*_COMMON, "protocol", "peer", "tls"))
 SESSION_ENDS: Final = Table("session_ends", (*_COMMON, "protocol", "operations", "reason"))
 
@@ -190,14 +198,19 @@ SESSION_FRAMES: Final = Table(
         "direction",
         "media_type",
         "truncated",
+        "subject",
         "raw",
+        CONTENT,
     ),
 )
 
 DEAD_LETTERS: Final = Table(
     "dead_letters",
-    ("stream", "epoch", "stream_seq", "published_at", "event_id", "subject", "reason", "raw", "at"),
+    ("stream", "epoch", "stream_seq", "published_at", "event_id", "subject", "reason", "raw", "at", CONTENT),
 )
+
+#: Written by keyring.py, before anything that is sealed by them.
+SESSION_KEYS: Final = Table("session_keys", ("session_id", "stream", "key"))
 
 #: A batch is written in this order. The tables with the raw bytes come last, so that an event that is in one of them
 #: is in its typed table too; `resume.py` relies on it when the position is lost.
@@ -211,8 +224,18 @@ WRITING_ORDER: Final = (
     APPROVAL_WITHDRAWALS,
     APPROVAL_PREVIEWS,
     APPROVAL_USES,
+    ERASURES,
     SESSION_STARTS,
     SESSION_ENDS,
     SESSION_FRAMES,
     EVENTS,
 )
+
+#: Typed tables of the audit stream whose rows carry sealed content.
+WITH_CONTENT: Final = (ATTEMPTS, OUTCOMES, APPROVAL_REQUESTS)
+#: Their columns for what is content, empty while `content` holds it.
+CONTENT_COLUMNS: Final[Mapping[Table, tuple[str, ...]]] = {
+    ATTEMPTS: ("statement", "path", "query", "attributes", "caller_reason", "resources"),
+    OUTCOMES: ("statement",),
+    APPROVAL_REQUESTS: ("statement", "caller_reason"),
+}

@@ -222,13 +222,9 @@ class StreamWriter:
     async def _store_claimed(self, batch: list[Delivery], *, again: bool = False) -> None:
         """Store a claimed range; `again` when somebody may have begun to, and died over it."""
         stream, position = self.source.stream, self.seat.position
-        work = Batch(
-            stream,
-            position.epoch,
-            position.token(stream),
-            {delivery.seq: delivery for delivery in batch},
-            row_builder.build(batch, stream, position.epoch),
-        )
+        token = position.token(stream)
+        rows = await self._inserter.sealed(row_builder.build(batch, stream, position.epoch), stream, token)
+        work = Batch(stream, position.epoch, token, {delivery.seq: delivery for delivery in batch}, rows)
         if not position.careful:
             try:
                 await self._inserter.write(work, again=again)

@@ -6,6 +6,15 @@
 from __future__ import annotations
 
 REFUSED = """
+SELECT * FROM session_keys
+SELECT hex(key) FROM countersign.session_keys
+SELECT * FROM `session_keys` AS k
+SELECT * FROM keyring
+SELECT 1 WHERE ('x', 'y', 'z') IN session_keys
+DESCRIBE TABLE session_keys
+SELECT dictGet('keyring', 'key', ('s', 'AUDIT'))
+SELECT joinGet('session_keys', 'key', 's')
+SELECT * FROM dictionary('keyring')
 SELECT file('{secret}')
 SELECT FILE('{secret}')
 SELECT `file`('{secret}')

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from faststream.nats import NatsBroker
@@ -11,10 +11,13 @@ from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
 from schemas import subjects as s
+from schemas.events import Event
 from services.recorder.clickhouse import Row, Store
 from services.recorder.intake import Intake, Source
+from services.recorder.keyring import Keyring
 from services.recorder.metrics import make_metrics
 from services.recorder.migrate import migrate
+from services.recorder.rows import build
 from services.recorder.seat import Seat, Writer
 from services.recorder.store_errors import StoreRejected, StoreUnavailable
 from services.recorder.tables import EVENTS, SESSION_FRAMES
@@ -22,6 +25,7 @@ from services.recorder.writer import StreamWriter
 from services.runtime.nats.broker import make_broker
 from services.runtime.tasks import TaskGroup
 from tests.conftest import Bus
+from tests.recorder import events as e
 
 AUDIT = Source(s.AUDIT_STREAM, s.AUDIT_SUBJECTS, "recorder")
 RECORDING = Source(s.RECORDING_STREAM, s.RECORDING_SUBJECTS, "recorder-frames")
@@ -70,6 +74,15 @@ async def database(dsn: str) -> AsyncIterator[Moody]:
     yield store
     await store.command(f"DROP DATABASE {store.address.database}")  # type: ignore[union-attr]
     await store.close()
+
+
+async def record(store: Store, events: Iterable[Event], stream: str = "AUDIT", epoch: int = 1) -> None:
+    """Store events as the writer does, behind what is there."""
+    (there,) = await store.query("SELECT (SELECT count() FROM events) + (SELECT count() FROM session_frames) AS n")
+    token = f"test-{there['n']}"
+    rows = await Keyring(store).sealed(build(e.deliveries(events, int(there["n"]) + 1), stream, epoch), stream, token)
+    for table, made in rows.items():
+        await store.insert(table.name, made, table.columns, f"{token}:{table.name}")
 
 
 class Copy:

@@ -1,6 +1,6 @@
 """The auditor's views (architecture, section 8): names, columns, and one row per operation in any case."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,15 +11,13 @@ from schemas.events import (
     ApprovalResolved,
     ApprovalState,
     ApprovalWithdrawn,
-    Event,
     OperationAttempted,
     Outcome,
     Refusal,
 )
 from schemas.verdicts import Decision
-from services.recorder.rows import build
 from tests.recorder import events as e
-from tests.recorder.recording import Moody, database
+from tests.recorder.recording import Moody, database, record
 
 pytestmark = pytest.mark.usefixtures("open_engine")
 
@@ -36,13 +34,6 @@ FRAMES = "session_id, seq, at, direction, data, operation_id, media_type, trunca
 async def store(engine_dsn: str) -> AsyncIterator[Moody]:
     async with database(engine_dsn) as store:
         yield store
-
-
-async def record(store: Moody, events: Iterable[Event]) -> None:
-    """Insert what the writer would."""
-    stored = await store.count() + await store.count("session_frames")
-    for table, rows in build(e.deliveries(events, stored + 1), "AUDIT", 1).items():
-        await store.insert(table.name, rows, table.columns, f"{table.name}-{stored}")
 
 
 async def operation(store: Moody, of: OperationAttempted) -> dict[str, Any]:

@@ -183,8 +183,8 @@ async def test_messages_that_are_no_events_are_dead_letters(bus: Bus, copies: Co
     copy.start()
     await each_once(store, 5)
     await until(lambda: copy.writer.seat.position.stored == 17)
-    letters = await store.query("SELECT reason, raw, subject, stream_seq FROM dead_letters ORDER BY stream_seq")
-    assert [(letter["stream_seq"], letter["raw"]) for letter in letters] == [(1, "not json"), (17, "{}")]
+    letters = await store.query("SELECT reason, opened, subject, stream_seq FROM dead_letters ORDER BY stream_seq")
+    assert [(letter["stream_seq"], letter["opened"]) for letter in letters] == [(1, "not json"), (17, "{}")]
     assert "not a OperationAttempted" in letters[0]["reason"]
 
 
@@ -199,9 +199,9 @@ async def test_poison_is_halved_out_and_the_rest_is_stored_once(bus: Bus, copies
     assert await store.count("events") == await store.count("events", "uniqExact(event_id)") == 60
     assert await store.count("attempts") == await store.count("attempts", "uniqExact(event_id)") == 19
     assert await store.count("outcomes") == 20
-    (letter,) = await store.query("SELECT reason, raw FROM dead_letters")
+    (letter,) = await store.query("SELECT reason, opened FROM dead_letters")
     assert "attempts: poison" in letter["reason"]
-    assert letter["raw"].encode() == e.encoded(poisoned)
+    assert letter["opened"].encode() == e.encoded(poisoned)
 
 
 async def test_a_lost_bucket_is_made_up_for_from_clickhouse(bus: Bus, copies: Copies, store: Moody) -> None:
