@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from countersign.export.command import export
 from countersign.record import opened
 from countersign.where import DataOption
 
@@ -30,3 +31,6 @@ def sql(
         for piece in record.ask(text, format_, {}):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
+
+
+app.command()(export)

@@ -34,10 +34,13 @@ class StoppedStore:
             self.close()
             raise
 
-    def ask(self, sql: str, format_: str, parameters: Parameters) -> Iterator[bytes]:
+    def ask(
+        self, sql: str, format_: str, parameters: Parameters, settings: Parameters | None = None
+    ) -> Iterator[bytes]:
         """The result as ClickHouse formats it. Raises QueryRefused with ClickHouse's words."""
+        query = ReaderQuery(sql, format_, parameters=escaped(parameters), settings=settings or {})
         try:
-            body = self._engine.run(ReaderQuery(sql, format_, parameters=escaped(parameters))).body
+            body = self._engine.run(query).body
         except (Refused, QueryFailed) as error:
             raise QueryRefused(f"Code: {error.code}. DB::Exception: {error}") from None
         for start in range(0, len(body), PIECE):

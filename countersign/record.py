@@ -50,8 +50,10 @@ class QueryRefused(CommandError):
 class Record(Protocol):
     """Somewhere to ask."""
 
-    def ask(self, sql: str, format_: str, parameters: Parameters) -> Iterator[bytes]:
-        """The result as ClickHouse formats it, in pieces. Raises QueryRefused, CommandError."""
+    def ask(
+        self, sql: str, format_: str, parameters: Parameters, settings: Parameters | None = None
+    ) -> Iterator[bytes]:
+        """The result as ClickHouse formats it, in pieces. Raises QueryRefused before the first, CommandError."""
         ...
 
 
@@ -88,10 +90,13 @@ class Endpoint:
     front: Gateway
     headers: dict[str, str] = field(repr=False)
 
-    def ask(self, sql: str, format_: str, parameters: Parameters) -> Iterator[bytes]:
+    def ask(
+        self, sql: str, format_: str, parameters: Parameters, settings: Parameters | None = None
+    ) -> Iterator[bytes]:
         """Answer the reply's body as it comes."""
-        query = urlencode({f"param_{name}": value for name, value in escaped(parameters).items()})
-        url = f"{self.front.url}/" + (f"?{query}" if query else "")
+        bound = {f"param_{name}": value for name, value in escaped(parameters).items()}
+        # Without it, a server that fails in the middle has said 200 by then, and half an answer looks like a whole one.
+        url = f"{self.front.url}/?{urlencode({'wait_end_of_query': '1', **(settings or {}), **bound})}"
         reply = send(url, {**self.headers, "X-ClickHouse-Format": format_}, body=sql.encode(), tls=self.front.tls())
         if reply.status != 200:
             words = reply.read(ERROR_BYTES).decode(errors="replace").strip()

@@ -2,7 +2,7 @@
 
 import json as jsonlib
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
@@ -10,8 +10,7 @@ import typer
 from countersign.errors import Misuse
 from countersign.record import Record, opened, rows
 from countersign.replay.visible import one_line
-from countersign.where import DataOption
-from services.runtime.settings.values import seconds
+from countersign.where import DataOption, when
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -71,7 +70,7 @@ def list_(
     if denied and outcome not in ("", "denied"):
         raise Misuse("--denied: contradicts --outcome")
     filters = {"subject": subject, "connector": connector, "protocol": protocol, "run": run}
-    span = {"since": moment("--since", since), "until": moment("--until", until)}
+    span = {"since": moment(when("--since", since)), "until": moment(when("--until", until))}
     with opened(data) as record:
         found = find(record, filters | span, outcome="denied" if denied else outcome, limit=limit)
     if json:
@@ -95,19 +94,9 @@ def find(record: Record, wanted: dict[str, str], *, outcome: str, limit: int) ->
     return rows(record, sql, {**wanted, "outcome": outcome, "limit": str(limit + 1)})
 
 
-def moment(option: str, text: str) -> str:
-    """A time as ClickHouse reads it, in UTC: ISO 8601, or a duration before now. Raises Misuse."""
-    try:
-        ago = timedelta(seconds=seconds(text))
-        when = datetime.now(UTC) - ago
-    except ValueError:
-        try:
-            when = datetime.fromisoformat(text)
-        except ValueError:
-            raise Misuse(f"{option}: a time such as 2026-11-20T14:00, or how long ago such as 2h or 7d") from None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+def moment(value: datetime) -> str:
+    """As ClickHouse reads it, in UTC, to the millisecond."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 def table(found: list[dict[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ embedded instance beside you.
 import os
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 
 from countersign.errors import CommandError, Misuse
 from services.runtime.data_dir import DataDir
+from services.runtime.settings.values import seconds
 
 DEFAULT_DATA = Path("data")
 #: The local CA of `listen.tls: auto`, as the ingress writes it.
@@ -75,6 +77,19 @@ def token() -> str:
         "COUNTERSIGN_TOKEN is not set: export your own token, "
         "such as the output of `countersign token --subject YOU --kind human --groups YOUR,GROUPS`"
     )
+
+
+def when(option: str, text: str) -> datetime:
+    """ISO 8601, UTC unless it says otherwise, or a duration before now. Raises Misuse."""
+    try:
+        return datetime.now(UTC) - timedelta(seconds=seconds(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Misuse(f"{option}: a time such as 2026-11-20T14:00, or how long ago such as 2h or 7d") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _base(variable: str, url: str) -> str:
