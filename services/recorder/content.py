@@ -85,19 +85,26 @@ def restored(raw: bytes, content: bytes) -> bytes:
     return orjson.dumps(document)
 
 
-def seal(key: bytes, event_id: str, content: bytes) -> bytes:
-    """Encrypt content for one event: nonce, ciphertext, tag. The same input always gives the same bytes.
+def content_key(session_key: bytes, event_id: str) -> bytes:
+    """The key of one event's content: it can be shown to prove that event, and opens no other of its session.
 
-    The nonce is a keyed hash of event and content: it repeats under a key only where everything does, so a row that is
-    written again is the same row, and two events that carry one id do not share a keystream.
+    Hashed twice, so that from one event's key none of a longer id follows (length extension).
     """
-    label = b"\0".join((_NONCE_LABEL, event_id.encode(), hashlib.sha256(content).digest()))
-    nonce = hmac.digest(key, label, "sha256")[:NONCE_BYTES]
+    return hashlib.sha256(hashlib.sha256(session_key + event_id.encode()).digest()).digest()
+
+
+def seal(key: bytes, event_id: str, content: bytes) -> bytes:
+    """Encrypt content under its `content_key`: nonce, ciphertext, tag. The same input always gives the same bytes.
+
+    The nonce is a keyed hash of the content: it repeats under a key only where everything does, so a row that is written
+    again is the same row, and two events that carry one id do not share a keystream.
+    """
+    nonce = hmac.digest(key, _NONCE_LABEL + hashlib.sha256(content).digest(), "sha256")[:NONCE_BYTES]
     return nonce + AESGCM(key).encrypt(nonce, content, event_id.encode())
 
 
 def unseal(key: bytes, event_id: str, sealed: bytes) -> bytes:
-    """The content of one event. Raises Unreadable."""
+    """The content, with its `content_key`. Raises Unreadable."""
     try:
         return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], event_id.encode())
     except (InvalidTag, ValueError):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from services.recorder import tables as t
-from services.recorder.content import seal, sealed_hash
+from services.recorder.content import content_key, seal, sealed_hash
 from services.recorder.row_values import Row
 from services.recorder.rows import Rows
 from services.recorder.tables import Table
@@ -45,7 +45,7 @@ def _sealed(table: Table, row: Row, keys: Mapping[str, bytes], hashes: dict[str,
     if not content:
         return row
     event_id = row[table.columns.index("event_id")]
-    closed = seal(keys[row[_session_column(table)]], event_id, content)
+    closed = seal(content_key(keys[row[_session_column(table)]], event_id), event_id, content)
     hashes[event_id] = sealed_hash(closed)
     return (*row[:-1], closed)
 

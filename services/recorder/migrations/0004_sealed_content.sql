@@ -126,33 +126,44 @@ FROM (
     FROM dead_letters
 );
 
--- The content in the clear; NULL once its key is gone. A column of this kind is computed where a query names it, and only
--- then is a key looked up. `if` and `rightPad` keep bytes that somebody changed from failing the whole query.
+-- The key of one row's content, and the content in the clear; NULL once the session's key is gone. Columns of this kind
+-- are computed where a query names them, and only then is a key looked up. `rightPad` keeps bytes that somebody cut short
+-- from failing the whole query.
 
-ALTER TABLE attempts ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
-    tryDecrypt('aes-256-gcm', substring(content, 13),
-        dictGetOrDefault('keyring', 'key', (session_id, 'AUDIT'), repeat('\0', 32)),
-        rightPad(substring(content, 1, 12), 12, '\0'), event_id);
+ALTER TABLE attempts
+    ADD COLUMN IF NOT EXISTS content_key FixedString(32) ALIAS
+        SHA256(SHA256(concat(dictGetOrDefault('keyring', 'key', (session_id, 'AUDIT'), ''), event_id))),
+    ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
+        tryDecrypt('aes-256-gcm', substring(content, 13), content_key, rightPad(substring(content, 1, 12), 12, '\0'),
+                   event_id);
 
-ALTER TABLE outcomes ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
-    tryDecrypt('aes-256-gcm', substring(content, 13),
-        dictGetOrDefault('keyring', 'key', (session_id, 'AUDIT'), repeat('\0', 32)),
-        rightPad(substring(content, 1, 12), 12, '\0'), event_id);
+ALTER TABLE outcomes
+    ADD COLUMN IF NOT EXISTS content_key FixedString(32) ALIAS
+        SHA256(SHA256(concat(dictGetOrDefault('keyring', 'key', (session_id, 'AUDIT'), ''), event_id))),
+    ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
+        tryDecrypt('aes-256-gcm', substring(content, 13), content_key, rightPad(substring(content, 1, 12), 12, '\0'),
+                   event_id);
 
-ALTER TABLE approval_requests ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
-    tryDecrypt('aes-256-gcm', substring(content, 13),
-        dictGetOrDefault('keyring', 'key', (session_id, 'AUDIT'), repeat('\0', 32)),
-        rightPad(substring(content, 1, 12), 12, '\0'), event_id);
+ALTER TABLE approval_requests
+    ADD COLUMN IF NOT EXISTS content_key FixedString(32) ALIAS
+        SHA256(SHA256(concat(dictGetOrDefault('keyring', 'key', (session_id, 'AUDIT'), ''), event_id))),
+    ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
+        tryDecrypt('aes-256-gcm', substring(content, 13), content_key, rightPad(substring(content, 1, 12), 12, '\0'),
+                   event_id);
 
-ALTER TABLE session_frames ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
-    tryDecrypt('aes-256-gcm', substring(content, 13),
-        dictGetOrDefault('keyring', 'key', (session_id, stream), repeat('\0', 32)),
-        rightPad(substring(content, 1, 12), 12, '\0'), event_id);
+ALTER TABLE session_frames
+    ADD COLUMN IF NOT EXISTS content_key FixedString(32) ALIAS
+        SHA256(SHA256(concat(dictGetOrDefault('keyring', 'key', (session_id, stream), ''), event_id))),
+    ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
+        tryDecrypt('aes-256-gcm', substring(content, 13), content_key, rightPad(substring(content, 1, 12), 12, '\0'),
+                   event_id);
 
-ALTER TABLE dead_letters ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
-    tryDecrypt('aes-256-gcm', substring(content, 13),
-        dictGetOrDefault('keyring', 'key', (event_id, stream), repeat('\0', 32)),
-        rightPad(substring(content, 1, 12), 12, '\0'), event_id);
+ALTER TABLE dead_letters
+    ADD COLUMN IF NOT EXISTS content_key FixedString(32) ALIAS
+        SHA256(SHA256(concat(dictGetOrDefault('keyring', 'key', (event_id, stream), ''), event_id))),
+    ADD COLUMN IF NOT EXISTS opened Nullable(String) ALIAS
+        tryDecrypt('aes-256-gcm', substring(content, 13), content_key, rightPad(substring(content, 1, 12), 12, '\0'),
+                   event_id);
 
 -- What auditors read: content in the clear, or `[erased]`.
 
@@ -265,33 +276,33 @@ FROM approval_requests;
 -- none, and NULL where it was erased.
 CREATE OR REPLACE VIEW event_bytes AS
 SELECT stream, epoch, stream_seq, published_at, 'events' AS kind, subject, event_id, session_id, raw,
-       CAST('' AS Nullable(String)) AS content
+       CAST('' AS Nullable(String)) AS content, '' AS sealed, '' AS content_key
 FROM events WHERE content_hash = ''
 UNION ALL
 SELECT e.stream, e.epoch, e.stream_seq, e.published_at, 'events', e.subject, e.event_id, e.session_id, e.raw,
-       if(c.content = '', NULL, c.opened)
+       if(c.content = '', NULL, c.opened), c.content, hex(c.content_key)
 FROM attempts AS c ANY RIGHT JOIN (
     SELECT * FROM events WHERE content_hash != '' AND type = 'OperationAttempted'
 ) AS e USING (event_id)
 UNION ALL
 SELECT e.stream, e.epoch, e.stream_seq, e.published_at, 'events', e.subject, e.event_id, e.session_id, e.raw,
-       if(c.content = '', NULL, c.opened)
+       if(c.content = '', NULL, c.opened), c.content, hex(c.content_key)
 FROM approval_requests AS c ANY RIGHT JOIN (
     SELECT * FROM events WHERE content_hash != '' AND type = 'ApprovalRequested'
 ) AS e USING (event_id)
 UNION ALL
 SELECT e.stream, e.epoch, e.stream_seq, e.published_at, 'events', e.subject, e.event_id, e.session_id, e.raw,
-       if(c.content = '', NULL, c.opened)
+       if(c.content = '', NULL, c.opened), c.content, hex(c.content_key)
 FROM outcomes AS c ANY RIGHT JOIN (
     SELECT * FROM events WHERE content_hash != '' AND type = 'OperationFinished'
 ) AS e USING (event_id)
 UNION ALL
 SELECT stream, epoch, stream_seq, published_at, 'session_frames', subject, event_id, session_id, raw,
-       if(content = '', '', opened)
+       if(content = '', '', opened), content, if(content = '', '', hex(content_key))
 FROM session_frames
 UNION ALL
 SELECT stream, epoch, stream_seq, published_at, 'dead_letters', subject, event_id, event_id AS session_id, raw,
-       if(content = '', '', opened)
+       if(content = '', '', opened), content, if(content = '', '', hex(content_key))
 FROM dead_letters;
 
 -- Erasures, and how many keys of the session are left: none, once it is done.
