@@ -40,10 +40,15 @@ class Holding:
     emitter: Emitter
     countersigned: Countersigned
 
-    async def wait(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
+    async def wait(
+        self,
+        attempt: OperationAttempted,
+        held: Verdict,
+        why_left: Callable[[], str] = lambda: "the caller disconnected",
+    ) -> Verdict:
         """The allowing verdict, its approval spent, or a Denied, or NotDecided when it could not be spent.
 
-        Waits at most `attempt.asked.wait_seconds`. Cancelled, it withdraws the question.
+        Waits at most `attempt.asked.wait_seconds`. Cancelled, it withdraws the question with the words of `why_left`.
         """
         deadline = time.monotonic() + attempt.asked.wait_seconds
         try:
@@ -55,7 +60,7 @@ class Holding:
                         raise _timed_out(held)
                     await _next(answers.get, min(POLL, left))
         except asyncio.CancelledError:
-            self.withdraw(attempt, held, "the caller disconnected")
+            self.withdraw(attempt, held, why_left())
             raise
 
     async def use_presented(self, attempt: OperationAttempted, held: Verdict) -> Verdict:

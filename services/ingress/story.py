@@ -26,6 +26,7 @@ from schemas.identity import Identity
 from schemas.operations import Asked, Connector, Operation
 from schemas.verdicts import Decision, Verdict
 from services.ingress.emit import Emitter
+from services.ingress.errors import Denied, GatewayError, NotDecided
 from services.ingress.metrics import Metrics
 
 #: Largest frame, in bytes of UTF-8: JSON escapes may multiply it, and it must still fit into a NATS message.
@@ -185,6 +186,12 @@ class Story:
             error=error or None,
         )
 
+    def refuse(self, error: GatewayError, status: str) -> None:
+        """Record that it did not run, or broke off; `status` is the protocol's own."""
+        outcome = error.outcome if error.outcome is not Outcome.FORWARDED else Outcome.FAILED
+        told = "" if isinstance(error, Denied) and error.code == "denied" else error.detail
+        self.finish(outcome, status=status, error=told, refusal=self._unrecorded(error))
+
     async def frame(self, direction: str, data: str, media_type: str = "", *, truncated: bool = False) -> None:
         """Record masked content, at most MAX_FRAME bytes of it; what is cut off is said."""
         whole = data.encode("utf-8", "replace")
@@ -204,6 +211,21 @@ class Story:
                 media_type=media_type,
                 truncated=truncated,
             )
+        )
+
+    def _unrecorded(self, error: GatewayError) -> Refusal | None:
+        """Without an ack the attempt may be missing from the log: then this event tells who and what."""
+        attempt = self.attempt
+        if attempt is None or not isinstance(error, NotDecided):
+            return None
+        operation = attempt.operation
+        return Refusal(
+            code=error.code,
+            connector=attempt.connector.name,
+            action=operation.action,
+            statement=f"{operation.method} {operation.path}" if operation.method else operation.statement,
+            peer=attempt.peer,
+            identity=attempt.identity,
         )
 
     def _tell_approvers(self, finished: OperationFinished) -> None:

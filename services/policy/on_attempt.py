@@ -49,7 +49,7 @@ class Judge:
         self._metrics.count(judgement.verdict, judgement.failed)
         if judgement.failed:
             log.warning("rules failed", operation_id=attempt.operation_id, rules=judgement.failed[:5])
-        if judgement.verdict.decision is Decision.HOLD and judgement.verdict.approval_id is None:
+        if judgement.verdict.decision is Decision.HOLD and judgement.verdict.approval_id is None and asks(attempt):
             self._hold(attempt, judgement.verdict)
         else:
             await self._answer(attempt, judgement.verdict)
@@ -105,6 +105,11 @@ class Judge:
             await self._client.publish(subject, event.model_dump_json().encode())
         except _UNDELIVERED as error:
             log.warning("no verdict", operation_id=attempt.operation_id, error=repr(error))
+
+
+def asks(attempt: OperationAttempted) -> bool:
+    """Whether people are asked for it; not for a statement that is only prepared: they are when it is executed."""
+    return attempt.operation.attributes.get("prepare") is not True
 
 
 def _question(attempt: OperationAttempted, held: Verdict) -> ApprovalRequested:

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 import structlog
 from aiohttp import web
 
-from schemas.events import Outcome, Refusal
+from schemas.events import Outcome
 from schemas.identity import Identity
 from schemas.operations import Asked, Operation
 from schemas.verdicts import Decision, Verdict
 from services.ingress.admission import check_scope, token_in
 from services.ingress.classify import http as classify
 from services.ingress.content import Content, coding_of, media_type
-from services.ingress.errors import AgentError, AgentGone, Denied, GatewayError, NotDecided, denied
+from services.ingress.errors import AgentError, AgentGone, GatewayError, denied
 from services.ingress.parts import Parts
 from services.ingress.protocols.http import headers, replies, reply, websocket
 from services.ingress.protocols.http.connection import Connection
@@ -197,27 +197,12 @@ class Exchange:
                 story=self.story,
             )
         else:
-            outcome = error.outcome if error.outcome is not Outcome.FORWARDED else Outcome.FAILED
-            self.story.finish(outcome, status=str(error.status), error=_told(error), refusal=self._unrecorded(error))
+            self.story.refuse(error, str(error.status))
         # A body that has arrived whole can be dropped; behind one that has not, no next request would be found.
         closing = error.close or (self.request.body_exists and not self.request.content.is_eof())
         if closing:
             self.connection.force_close_soon()
         return replies.problem(error, self.story.operation_id, close=closing)
-
-    def _unrecorded(self, error: GatewayError) -> Refusal | None:
-        """Without an ack the attempt may be missing from the log: then this event tells who and what."""
-        attempt = self.story.attempt
-        if attempt is None or not isinstance(error, NotDecided):
-            return None
-        return Refusal(
-            code=error.code,
-            connector=attempt.connector.name,
-            action=attempt.operation.action,
-            statement=f"{attempt.operation.method} {attempt.operation.path}",
-            peer=attempt.peer,
-            identity=attempt.identity,
-        )
 
     def _gone(self) -> None:
         """The agent closed its connection."""
@@ -245,10 +230,6 @@ def _target(request: web.BaseRequest) -> Target:
         return parse(request.raw_path)
     except TargetRefused as error:
         raise AgentError(400, "bad_target", str(error), close=True) from None
-
-
-def _told(error: GatewayError) -> str:
-    return "" if isinstance(error, Denied) and error.code == "denied" else error.detail
 
 
 async def _continue(request: web.BaseRequest) -> None:
