@@ -6,10 +6,10 @@ The order of rules counts: a verdict names them in it.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from services.policy.effects import Allow, Approve, Deny, Effect
+from services.policy.approving import Approve
+from services.policy.effects import Allow, Deny, Effect
 from services.policy.tokens import tokenize
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _effect(effect: Effect | None) -> list[Any]:
         case Deny(reason):
             return ["deny", reason]
         case Approve():
-            return ["approve", {**asdict(effect), "by": sorted(effect.by)}]
+            return ["approve", effect.canonical()]
         case None:
             return []
 

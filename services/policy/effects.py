@@ -1,6 +1,7 @@
 """What a rule does when it matches: its effect (allow, deny or approve) and its obligations (mask, limit, record).
 
-Counterpart: `rules.py` reads the rules around them; `obligations.py` adds up the obligations of all that matched.
+`approving.py` reads what stands under `approve`. Counterpart: `rules.py` reads the rules around them;
+`obligations.py` adds up the obligations of all that matched.
 """
 
 import re
@@ -9,13 +10,10 @@ from typing import Any
 
 from schemas import entities
 from schemas.verdicts import MaskObligation, Record
+from services.policy.approving import Approve, read_approve
 from services.policy.document import Document, suggest
 from services.runtime.settings.yaml_source import Path
 
-#: Longest time a question may stay open, or a grant may last: an approval's entry lives as long on the bus.
-MAX_APPROVAL = 30 * 86400.0
-#: How long people may take when a rule does not say.
-DEFAULT_EXPIRES = 900.0
 #: Words shown to the agent with a denial.
 MAX_REASON = 500
 
@@ -34,17 +32,6 @@ class Deny:
     """`deny: why`, shown to the agent."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Approve:
-    """`approve: {…}`: `quorum` people, each in one of the groups `by`; durations in seconds, `grant` 0 for none."""
-
-    by: tuple[str, ...]
-    quorum: int = 1
-    expires: float = DEFAULT_EXPIRES
-    grant: float = 0
-    slack: str = ""
 
 
 Effect = Allow | Deny | Approve
@@ -66,7 +53,7 @@ def read_effect(document: Document, path: Path, rule: dict[str, Any]) -> Effect 
         case "deny":
             return _deny(document, inside, value)
         case _:
-            return _approve(document, inside, value)
+            return read_approve(document, inside, value)
 
 
 def _allow(document: Document, path: Path, value: Any) -> Allow:
@@ -83,27 +70,6 @@ def _deny(document: Document, path: Path, value: Any) -> Deny:
         document.wrong(path, f"write the reason the agent is shown, at most {MAX_REASON} characters")
         return Deny("")
     return Deny(" ".join(value.split()))
-
-
-def _approve(document: Document, path: Path, value: Any) -> Approve:
-    known = document.mapping(path, value, ("by", "quorum", "expires", "grant", "slack"), "`approve`")
-    by: tuple[str, ...] = ()
-    if "by" in known:
-        by = document.texts((*path, "by"), known["by"], "groups", lambda _: None)
-    if not by and isinstance(value, dict) and not known.get("by"):
-        document.wrong(path, "`by` is required: the groups whose members may approve, such as by: [dba]")
-    quorum = document.number((*path, "quorum"), known.get("quorum", 1), 1, 20)
-    expires = document.duration((*path, "expires"), known.get("expires", DEFAULT_EXPIRES), MAX_APPROVAL)
-    grant = document.duration((*path, "grant"), known["grant"], MAX_APPROVAL) if "grant" in known else 0
-    slack = _slack(document, (*path, "slack"), known.get("slack", ""))
-    return Approve(by, quorum or 1, expires or DEFAULT_EXPIRES, grant or 0, slack)
-
-
-def _slack(document: Document, path: Path, value: Any) -> str:
-    if isinstance(value, str) and not re.search(r"\s", value):
-        return value
-    document.wrong(path, 'write a channel such as "#db-approvals", in quotes: # starts a comment in YAML')
-    return ""
 
 
 _MASK_KEYS = ("request", "response", "columns", "fields", "style", "restore", "binary")

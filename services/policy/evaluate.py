@@ -13,7 +13,8 @@ import cel
 from schemas.approvals import Grant
 from schemas.events import OperationAttempted
 from schemas.verdicts import ApprovalTerms, Decision, Obligations, Requirement, Verdict
-from services.policy.effects import Allow, Approve, Deny
+from services.policy.approving import PREVIEWS, Approve, Preview
+from services.policy.effects import Allow, Deny
 from services.policy.facts import MAX_STEPS, context, longest, variables
 from services.policy.grants import Grants
 from services.policy.obligations import add_up
@@ -21,6 +22,9 @@ from services.policy.rules import Policy, Rule
 
 NO_POLICY = "no policy is loaded"
 NOTHING_MATCHED = "no rule allows this operation"
+#: Actions that change rows, of which those that people see a preview of unless the rule says otherwise.
+_CHANGING = frozenset({"sql.insert", "sql.update", "sql.delete"})
+_PREVIEWED = frozenset({"sql.update", "sql.delete"})
 #: Characters of a denial's reason; several denying rules say it together.
 MAX_REASON = 1000
 
@@ -144,25 +148,49 @@ def _allow(policy: Policy, rules: Sequence[Rule], obligations: Obligations, gran
 
 
 def _hold(policy: Policy, attempt: OperationAttempted, asking: Sequence[Rule], obligations: Obligations) -> Verdict:
-    terms = _terms(attempt, asking)
-    groups = " and ".join(" or ".join(requirement.by) for requirement in terms.requirements)
+    effects = [(rule.name, rule.effect) for rule in asking if isinstance(rule.effect, Approve)]
+    people = " and ".join(effect.people for _, effect in effects)
     return Verdict(
         decision=Decision.HOLD,
         rules=tuple(rule.name for rule in asking),
-        reason=f"needs approval by {groups}",
+        reason=f"needs approval by {people}",
         policy_version=policy.version,
         obligations=obligations,
         approval_id=attempt.asked.approval_id,
-        terms=terms,
+        terms=_terms(attempt, effects),
     )
 
 
-def _terms(attempt: OperationAttempted, asking: Sequence[Rule]) -> ApprovalTerms:
+def _terms(attempt: OperationAttempted, effects: Sequence[tuple[str, Approve]]) -> ApprovalTerms:
     """Every rule's people are asked, until the first of them runs out; only a lone rule can be granted for a while."""
-    effects = [(rule.name, rule.effect) for rule in asking if isinstance(rule.effect, Approve)]
+    alone = effects[0][1] if len(effects) == 1 else None
     return ApprovalTerms(
-        requirements=tuple(Requirement(rule=name, by=effect.by, quorum=effect.quorum) for name, effect in effects),
+        requirements=tuple(_requirement(name, effect) for name, effect in effects),
         expires_at=attempt.at + timedelta(seconds=min(effect.expires for _, effect in effects)),
-        grant_seconds=effects[0][1].grant if len(effects) == 1 else 0,
+        grant_seconds=alone.grant if alone else 0,
+        max_uses=alone.max_uses if alone else 0,
         slack=next((effect.slack for _, effect in effects if effect.slack), ""),
+        email=tuple(dict.fromkeys(address for _, effect in effects for address in effect.email)),
+        webhook=next((effect.webhook for _, effect in effects if effect.webhook), ""),
+        preview=_preview(attempt, [effect.preview for _, effect in effects]),
     )
+
+
+def _requirement(name: str, effect: Approve) -> Requirement:
+    return Requirement(
+        rule=name,
+        by=effect.by,
+        quorum=effect.quorum,
+        match=effect.match,
+        shares=effect.shares,
+        escalation=effect.escalation,
+        break_glass=effect.break_glass,
+    )
+
+
+def _preview(attempt: OperationAttempted, wanted: Sequence[Preview | None]) -> Preview:
+    """The most that any of the rules wants of an operation that changes rows; what has none to count has no preview."""
+    if attempt.connector.protocol != "postgres" or attempt.operation.action not in _CHANGING:
+        return "none"
+    default: Preview = "estimate" if attempt.operation.action in _PREVIEWED else "none"
+    return max((each or default for each in wanted), key=PREVIEWS.index)

@@ -18,6 +18,8 @@ class Grants:
     def __init__(self) -> None:
         self._by_id: dict[str, Grant] = {}
         self._by_scope: dict[_Scope, dict[str, Grant]] = {}
+        #: How often each was used, as far as is known; ingress, which counts, has the last word.
+        self._uses: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -42,12 +44,25 @@ class Grants:
         if not alike:
             del self._by_scope[scope]
 
+    def used(self, grant_id: str, uses: int) -> None:
+        """Note how often a grant was used so far."""
+        if grant_id in self._by_id or len(self._uses) < MAX_GRANTS:
+            self._uses[grant_id] = uses
+
+    def forget_uses(self, grant_id: str) -> None:
+        """Its count is gone from the bucket."""
+        self._uses.pop(grant_id, None)
+
     def find(self, attempt: OperationAttempted, rule: str, policy_version: str) -> Grant | None:
         """The grant that covers this attempt under this rule, the one that lasts longest; None when there is none."""
         identity = attempt.identity
         scope = (identity.issuer, identity.subject, rule, attempt.connector.name, policy_version)
-        live = [grant for grant in self._by_scope.get(scope, {}).values() if grant.expires_at > attempt.at]
+        alike = self._by_scope.get(scope, {}).values()
+        live = [grant for grant in alike if grant.expires_at > attempt.at and not self._used_up(grant)]
         return max(live, key=lambda grant: grant.expires_at, default=None)
+
+    def _used_up(self, grant: Grant) -> bool:
+        return 0 < grant.max_uses <= self._uses.get(grant.grant_id, 0)
 
     def expire(self, now: datetime) -> int:
         """Forget what has expired; how many there were."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.verdicts import MaskObligation, Record
+from services.policy.approving import Approve
 from services.policy.canonical import version_of
 from services.policy.document import Document, PolicyRefused
-from services.policy.effects import Approve, Deny, Effect, read_effect, read_limit, read_mask, read_record
+from services.policy.effects import Deny, Effect, read_effect, read_limit, read_mask, read_record
 from services.policy.expression import Expression, ExpressionRefused, compile_expression
 from services.policy.functions import IMPLEMENTATIONS
 from services.runtime.settings.yaml_source import Path

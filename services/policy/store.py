@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from pydantic import ValidationError
 
 from schemas import subjects
-from schemas.approvals import Grant
+from schemas.approvals import USES, Grant, GrantUses
 from schemas.policies import PolicyDocument
 from services.policy.document import PolicyRefused
 from services.policy.grants import Grants
@@ -133,10 +133,23 @@ class Store:
             self._grant_changed(entry)
 
     def _grant_changed(self, entry: Entry) -> None:
+        if entry.key.endswith(USES):
+            self._uses_changed(entry.key.removesuffix(USES), entry.value)
+            return
         self._grants.remove(entry.key)
         if entry.value is not None:
             self._add_grant(entry.key, entry.value)
         self.metrics.grants.set(len(self._grants))
+
+    def _uses_changed(self, grant_id: str, value: bytes | None) -> None:
+        """A count that cannot be read leaves the grant to ingress, which refuses it."""
+        if value is None:
+            self._grants.forget_uses(grant_id)
+            return
+        try:
+            self._grants.used(grant_id, GrantUses.model_validate_json(value).uses)
+        except ValidationError:
+            log.error("a grant's count is malformed", grant=grant_id)
 
     def _add_grant(self, key: str, value: bytes) -> None:
         try:

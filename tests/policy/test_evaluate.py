@@ -201,6 +201,54 @@ def test_several_rules_ask_together_without_a_grant() -> None:
     assert found.terms.slack == "#b"
 
 
+def test_a_hold_carries_all_that_the_rule_says_about_people() -> None:
+    found = verdict(
+        "true => approve: {by: {all: {dba: 1, sec: 2}}, escalate: {after: 5m, to: [oncall]}, break_glass: {by: [sre]}, "
+        "grant: 1h, max_uses: 3, email: [dba@example.com], webhook: pager}"
+    )
+    assert found.reason == "needs approval by dba and sec"
+    assert found.terms
+    (requirement,) = found.terms.requirements
+    assert (requirement.match, requirement.quorum, requirement.by) == ("all", 2, ("dba", "sec"))
+    assert [(share.group, share.people) for share in requirement.shares] == [("dba", 1), ("sec", 2)]
+    assert requirement.escalation
+    assert (requirement.escalation.after, requirement.escalation.to) == (300, ("oncall",))
+    assert requirement.break_glass == ("sre",)
+    assert (found.terms.max_uses, found.terms.email, found.terms.webhook) == (3, ("dba@example.com",), "pager")
+
+
+@pytest.mark.parametrize(
+    ("approve", "protocol", "action", "expected"),
+    [
+        ("{by: [a]}", "postgres", "sql.delete", "estimate"),
+        ("{by: [a]}", "postgres", "sql.insert", "none"),
+        ("{by: [a], preview: count}", "postgres", "sql.update", "count"),
+        ("{by: [a], preview: count}", "postgres", "sql.drop", "none"),
+        ("{by: [a], preview: none}", "postgres", "sql.update", "none"),
+        ("{by: [a], preview: count}", "http", "http.post", "none"),
+    ],
+)
+def test_a_preview_is_asked_for_where_there_are_rows_to_count(
+    approve: str, protocol: str, action: str, expected: str
+) -> None:
+    found = verdict(f"true => approve: {approve}", protocol=protocol, action=action)
+    assert found.terms
+    assert found.terms.preview == expected
+
+
+def test_a_grant_that_is_used_up_covers_nothing_and_people_are_asked() -> None:
+    made = policy("true => approve: {by: [dba], grant: 1h, max_uses: 2}")
+    grants = grant(made, max_uses=2)
+    granted = evaluate(made, attempt(), grants)
+    assert granted.decision is Decision.ALLOW
+    found = grants.find(attempt(), "r0", made.version)
+    assert found
+    grants.used(found.grant_id, 1)
+    assert evaluate(made, attempt(), grants).decision is Decision.ALLOW
+    grants.used(found.grant_id, 2)
+    assert evaluate(made, attempt(), grants).decision is Decision.HOLD
+
+
 def test_a_grant_covers_its_rule_and_nothing_else() -> None:
     made = policy("action == 'llm.chat' => approve: {by: [dba], grant: 1h}", "action == 'x' => approve: {by: [a]}")
     found = evaluate(made, attempt(), grant(made))

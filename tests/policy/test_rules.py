@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import entities
+from schemas.verdicts import Escalation, Share
 from services.ingress.masking.entities import SETS
+from services.policy.approving import Approve
 from services.policy.document import MAX_POLICY, PolicyRefused
-from services.policy.effects import Approve, Deny
+from services.policy.effects import Deny
 from services.policy.expression import ExpressionRefused, compile_expression
 from services.policy.rules import MAX_RULES, Policy, parse_policy
 
@@ -206,6 +208,76 @@ def test_the_effects_are_typed() -> None:
     ask, refuse = parse_policy(text).rules
     assert ask.effect == Approve(("dba", "ops"), 2, 900, 3600, "#db")
     assert refuse.effect == Deny("Not today")
+
+
+def asking(approve: str) -> Approve:
+    """The effect of a rule with this under `approve`."""
+    effect = parse_policy(rule(rest=f"approve: {approve}")).rules[0].effect
+    assert isinstance(effect, Approve)
+    return effect
+
+
+def test_people_are_asked_for_by_group_and_number() -> None:
+    any_of = asking("{by: {any: {dba: 2, oncall: 1}}}")
+    assert (any_of.match, any_of.quorum, any_of.by) == ("any", 1, ("dba", "oncall"))
+    assert any_of.shares == (Share(group="dba", people=2), Share(group="oncall", people=1))
+    all_of = asking("{by: {all: {dba: 1, security: 2}}}")
+    assert (all_of.match, all_of.quorum, all_of.people) == ("all", 2, "dba and security")
+    both = asking("{by: {all: [dba, security]}, quorum: 2}")
+    assert (both.quorum, [share.people for share in both.shares]) == (2, [1, 1])
+
+
+def test_emergencies_escalation_and_channels() -> None:
+    effect = asking(
+        "{by: [dba], expires: 15m, escalate: {after: 5m, to: [oncall]}, break_glass: {by: [sre]}, grant: 1h, "
+        "max_uses: 3, preview: count, email: [dba@example.com], webhook: pager}"
+    )
+    assert effect.escalation == Escalation(after=300, to=("oncall",))
+    assert (effect.break_glass, effect.max_uses, effect.preview) == (("sre",), 3, "count")
+    assert (effect.email, effect.webhook) == (("dba@example.com",), "pager")
+
+
+@pytest.mark.parametrize(
+    ("approve", "complaint"),
+    [
+        ("{by: ^{any: [a], all: [b]}}", "write `any` or `all`, not both"),
+        ("{by: {^some: [a]}}", "unknown key `some`"),
+        ("{by: {any: {a: ^0}}}", "write a whole number from 1 to 20"),
+        ("{by: {all: ^[]}}", "name at least one group"),
+        ("{by: {any: [a]}, ^quorum: 2}", "`any` says for each group how many"),
+        ("{by: {all: {a: 3}}, quorum: ^2}", "write a whole number from 3 to 20"),
+        ("{by: [a], escalate: ^{after: 5m}}", "`escalate` needs `to`"),
+        ("{by: [a], escalate: {after: ^15m, to: [b]}}", "by then the question has expired"),
+        ("{by: [a], break_glass: ^[b]}", "`break_glass` holds keys such as `by: …`"),
+        ("{by: [a], break_glass: ^{}}", "name the groups that may do it alone"),
+        ("{by: [a], ^max_uses: 3}", "`max_uses` bounds a grant; this rule has no `grant`"),
+        ("{by: [a], preview: ^exact}", "write one of none, estimate, count"),
+        ("{by: [a], email: [^nobody]}", "write `nobody` as an address"),
+        ("{by: [a], webhook: ^two words}", "write the name of a webhook"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told_where_it_stands(approve: str, complaint: str) -> None:
+    marked = rule(rest=f"approve: {approve}").splitlines()
+    [(line, column)] = [(number, text.index("^")) for number, text in enumerate(marked, 1) if "^" in text]
+    assert f"{line}:{column + 1}: {complaint}" in problems("\n".join(marked).replace("^", ""))[0]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "{by: {any: {a: 2, b: 1}}}",
+        "{by: {all: [a, b]}}",
+        "{by: [a, b], break_glass: {by: [c]}}",
+        "{by: [a, b], escalate: {after: 1m, to: [c]}}",
+        "{by: [a, b], grant: 1h, max_uses: 2}",
+        "{by: [a, b], preview: none}",
+    ],
+)
+def test_who_is_asked_and_how_is_part_of_the_version(changed: str) -> None:
+    version = parse_policy(rule(rest=f"approve: {changed}")).version
+    assert version != parse_policy(rule(rest="approve: {by: [a, b]}")).version
+    swapped = changed.replace("[a, b]", "[b, a]").replace("{a: 2, b: 1}", "{b: 1, a: 2}")
+    assert parse_policy(rule(rest=f"approve: {swapped}")).version == version
 
 
 def test_the_version_is_that_of_the_meaning() -> None:
