@@ -28,9 +28,11 @@ class Relay:
     #: For each connection whether it came to speak TLS.
     encrypted: list[bool] = field(default_factory=list)
     protocols: list[str | None] = field(default_factory=list)
+    connections: set[asyncio.Task[None] | None] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tls = False
+        self.connections.add(asyncio.current_task())
         try:
             first = await reader.readexactly(8)
             if first == SSL_REQUEST:
@@ -94,3 +96,10 @@ async def relaying(
         yield relay
     finally:
         server.close()
+        await ended(relay.connections)
+
+
+async def ended(connections: set[asyncio.Task[None] | None]) -> None:
+    """Wait until they have seen that the client has gone; the deadline only ends a failing test."""
+    if waiting := [task for task in connections if task is not None]:
+        await asyncio.wait(waiting, timeout=20)
