@@ -26,6 +26,7 @@ up: $(STAMP)
 WORKERS ?= 2
 
 test: $(STAMP)
+	@tools/debian
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Random processes die by SIGKILL in the middle of traffic; COUNTERSIGN_FAULT_ROUNDS says how often (10).
