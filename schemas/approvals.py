@@ -86,6 +86,8 @@ class Notice(Contract):
     claimed: dict[str, Moment] = Field(default_factory=dict)
     #: Channels that have told it.
     told: tuple[str, ...] = ()
+    #: Every channel has, or it is too late to matter.
+    done: bool = False
 
 
 class ApprovalRecord(Contract):

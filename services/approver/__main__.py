@@ -11,12 +11,12 @@ from nats.aio.client import Client
 
 from schemas import subjects
 from schemas.base import utc_now
-from services.approver import on_query, on_requested, on_withdrawn
+from services.approver import configured, on_ingress, on_query, on_requested
 from services.approver.announcer import Announcer
-from services.approver.channels import Channel
 from services.approver.desk import Desk
+from services.approver.granted import Granted
 from services.approver.metrics import Metrics
-from services.approver.slack.channel import SlackChannel
+from services.approver.notifier import Notifier
 from services.approver.store import Approvals
 from services.approver.sweeper import Sweeper
 from services.approver.watching import Watching
@@ -60,16 +60,17 @@ async def start(context: Context) -> Approver:
     client = await connect(bus)
     desk = await _desk(context, client)
     watching = Watching(client, desk.approvals.bucket)
+    granted = Granted(client, desk.announcer.grants)
     app = admin.application(context.health, context.registry)
     broker = make_broker(bus, context.registry, context.tracer_provider)
     on_requested.subscribe(broker, desk.approvals)
-    on_withdrawn.subscribe(broker, desk)
-    on_query.subscribe(broker, on_query.Api(desk, watching, verifier))
-    desk.channels += _channels(context, desk)
+    on_ingress.subscribe(broker, desk)
+    on_query.subscribe(broker, on_query.Api(desk, watching, granted, verifier))
+    desk.channels += await configured.channels(context, desk, client)
     for channel in desk.channels:
         channel.subscribe(broker)
         channel.serve(app)
-    await _background(context, desk, watching, verifier)
+    await _background(context, desk, watching, granted, verifier)
     await broker.start()
     await broker.connection.flush()  # now the bus knows us: whoever reads "ready" is answered
     _checks(context, client, desk, watching)
@@ -87,12 +88,6 @@ def _verifier(context: Context) -> TokenVerifier:
         raise SettingsError(f"countersign.yaml: {error}") from None
 
 
-def _channels(context: Context, desk: Desk) -> list[Channel]:
-    """Those that the settings name; without any, the API decides."""
-    slack = context.settings.approvals.slack
-    return [] if slack is None else [SlackChannel(context.settings, slack, desk, context.tasks)]
-
-
 async def _desk(context: Context, client: Client) -> Desk:
     jetstream = client.jetstream()
     key = keys.signing_key(context.settings.approvals, context.data)
@@ -102,18 +97,23 @@ async def _desk(context: Context, client: Client) -> Desk:
     return Desk(approvals, announcer, key, Metrics(context.registry), work, utc_now)
 
 
-async def _background(context: Context, desk: Desk, watching: Watching, verifier: TokenVerifier) -> None:
+async def _background(
+    context: Context, desk: Desk, watching: Watching, granted: Granted, verifier: TokenVerifier
+) -> None:
     jetstream = desk.announcer.jetstream
     sweeper = Sweeper(
         watching=watching,
         desk=desk,
         announcer=desk.announcer,
         ingresses=await jetstream.key_value(subjects.INGRESSES_BUCKET),
+        granted=granted,
         grants=desk.announcer.grants,
+        notifier=Notifier(desk),
         clock=utc_now,
     )
     desk.metrics.watch(watching, utc_now)
     context.tasks.start(watching.run(), "watching")
+    context.tasks.start(granted.run(), "granted")
     context.tasks.start(sweeper.run(), "sweeper")
     context.tasks.start(verifier.keep_fresh(), "issuers")
 

@@ -27,6 +27,7 @@ def resolved(record: Held) -> ApprovalResolved:
         decided_by=deciders(record),
         reason=record.reason,
         grant_id=record.grant_id,
+        break_glass=record.break_glass,
     )
 
 
@@ -65,7 +66,8 @@ def words(record: Held) -> str:
     """The outcome in one line, for the agent."""
     by = f" by {record.decided_by}" if record.decided_by else ""
     why = f": {record.reason}" if record.reason else ""
-    return f"{record.resolution}{by}{why}"
+    alone = " in an emergency" if record.break_glass else ""
+    return f"{record.resolution}{by}{alone}{why}"
 
 
 def _event_id(approval_id: str, what: str, at: datetime) -> str:

@@ -11,6 +11,7 @@ from schemas.approvals import Grant
 from schemas.base import new_id
 from schemas.certificates import Certificate
 from schemas.events import ApprovalState
+from services.approver.needed import groups_concerned
 from services.approver.record import Held
 from services.runtime.certificates import sign
 
@@ -48,7 +49,10 @@ def grant(record: Held, key: OKPKey) -> Grant | None:
         connector=claims.connector,
         policy_version=claims.policy_version,
         approved_by=record.decided_by,
+        given_at=given,
         expires_at=expires,
+        max_uses=claims.max_uses,
+        by=tuple(sorted(groups_concerned(record.request.terms))),
         certificate=sign(claims, key),
     )
 
@@ -65,6 +69,7 @@ def _claims(record: Held, kind: str, identifier: str, now: datetime, expires: da
             "rules": record.rules,
             "policy_version": request.policy_version,
             "operation_digest": digest,
+            "max_uses": request.terms.max_uses if kind == "grant" else 0,
             "approved_by": tuple(reviewer.label for reviewer in record.approved_by),
             "issued_at": now,
             "expires_at": expires,

@@ -4,15 +4,14 @@ from faststream.nats import NatsBroker
 
 from schemas import subjects
 from schemas.events import ApprovalResolved, VerdictReached
-from services.approver import on_query, on_requested, on_withdrawn
-from services.approver.slack import questions
+from services.approver import configured, on_ingress, on_query, on_requested
 
 
 def declare(broker: NatsBroker) -> None:
     """Put them on a broker that never connects."""
     on_requested.subscribe(broker)
-    on_withdrawn.subscribe(broker)
+    on_ingress.subscribe(broker)
     on_query.subscribe(broker)
-    questions.subscribe(broker)
+    configured.declare(broker)
     broker.publisher(subjects.APPROVALS_RESOLVED, schema=ApprovalResolved, title="ApprovalResolved")
     broker.publisher(subjects.VERDICTS, schema=VerdictReached, title="VerdictReached:Approver")

@@ -7,30 +7,59 @@ raises `later()` to see it again, and `keeping` holds a redelivery off during sl
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from faststream.exceptions import NackMessage
+from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy as JetStreamAckPolicy
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
+from schemas.base import Contract
 from schemas.subjects import AUDIT_STREAM
 from services.approver.store import BUS_ERRORS
+from services.runtime.nats.broker import of
 from services.runtime.nats.permissions import inbox
 from services.runtime.tasks import TaskGroup
 
 AUDIT = JStream(AUDIT_STREAM, declare=False)
 #: Where pulled events arrive: only this role may listen there (services/runtime/nats/permissions.py).
 INBOX = f"{inbox('approver')}.".encode()
-#: One at a time and an answer at least this often: on a quiet bus a pull is renewed every 5 s.
-PULL = PullSub(batch_size=1, timeout=5.0)
+#: One at a time, asked for anew this often: a server that restarts forgets whom it owes an answer, so that this is how
+#: late the first event after a restart can be.
+PULL = PullSub(batch_size=1, timeout=1.0)
 #: Seconds until an event comes again, to this copy or another, when nobody acked it.
 ACK_WAIT = 10.0
 #: Seconds between two signs that we are still at it; several fit into ACK_WAIT.
 PROGRESS = 3.0
 #: Seconds before another attempt: doubled each time, up to the second.
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+
+
+def heard(
+    broker: NatsBroker, subject: str, model: type[Contract], *, durable: str, at_once: int, title: str, description: str
+) -> Any:
+    """The subscriber of a durable consumer on AUDIT, shared by all copies; to decorate a handler of `model`.
+
+    Acks by REJECT_ON_ERROR: what cannot be read is never readable; a handler raises `Here.later` for anything else.
+    `at_once` events are being worked on by all copies together, and by one copy.
+    """
+    return broker.subscriber(
+        subject,
+        stream=AUDIT,
+        durable=durable,
+        pull_sub=PULL,
+        inbox_prefix=INBOX,
+        config=consumer(at_once),
+        max_workers=at_once,
+        decoder=of(model),
+        ack_policy=AckPolicy.REJECT_ON_ERROR,
+        no_reply=True,
+        title=title,
+        description=description,
+    )
 
 
 def consumer(max_ack_pending: int) -> ConsumerConfig:

@@ -3,19 +3,30 @@
 Pure. People are told apart across channels: the same person may come with a token and with a Slack account.
 """
 
+from collections.abc import Collection, Iterable, Sequence
+
 from schemas.approvals import Reviewer
 from schemas.identity import Identity
-from schemas.verdicts import ApprovalTerms, Requirement
+from schemas.verdicts import ApprovalTerms, Requirement, Share
 
 
-def counts_for(reviewer: Reviewer, requirement: Requirement) -> bool:
-    """Whether this person's yes counts towards this rule's demand."""
-    return not set(reviewer.groups).isdisjoint(requirement.by)
+def counts_for(reviewer: Reviewer, requirement: Requirement, escalated: Collection[str] = ()) -> bool:
+    """Whether this person's yes counts towards this rule's demand; `escalated` names the rules that are escalated."""
+    asked = set(requirement.by) | _stand_ins(requirement, escalated)
+    return not asked.isdisjoint(reviewer.groups)
 
 
-def may_decide(reviewer: Reviewer, terms: ApprovalTerms) -> bool:
+def may_decide(reviewer: Reviewer, terms: ApprovalTerms, escalated: Collection[str] = ()) -> bool:
     """Whether this person is one of those who are asked."""
-    return any(counts_for(reviewer, requirement) for requirement in terms.requirements)
+    return any(counts_for(reviewer, requirement, escalated) for requirement in terms.requirements)
+
+
+def may_break_glass(
+    reviewer: Reviewer, terms: ApprovalTerms, approved_by: Sequence[Reviewer] = (), escalated: Collection[str] = ()
+) -> bool:
+    """Whether every rule that is not satisfied yet names a group of theirs for emergencies."""
+    open_still = [rule for rule in terms.requirements if not met(rule, approved_by, escalated)]
+    return bool(open_still) and all(not set(rule.break_glass).isdisjoint(reviewer.groups) for rule in open_still)
 
 
 def same_person(one: Reviewer, other: Reviewer) -> bool:
@@ -43,18 +54,38 @@ def own_operation(requester: Identity, reviewer: Reviewer, reviewer_owner: str =
     return bool(asking & deciding)
 
 
-def met(requirement: Requirement, approved_by: tuple[Reviewer, ...]) -> bool:
-    """Whether enough different people have said yes."""
-    return progress(requirement, approved_by) >= requirement.quorum
+def met(requirement: Requirement, approved_by: Sequence[Reviewer], escalated: Collection[str] = ()) -> bool:
+    """Whether enough different people have said yes, over all groups and in each that the rule counts by itself."""
+    if progress(requirement, approved_by, escalated) < requirement.quorum:
+        return False
+    full = [missing(share, requirement, approved_by, escalated) == 0 for share in requirement.shares]
+    return not full or (any(full) if requirement.match == "any" else all(full))
 
 
-def progress(requirement: Requirement, approved_by: tuple[Reviewer, ...]) -> int:
+def progress(requirement: Requirement, approved_by: Sequence[Reviewer], escalated: Collection[str] = ()) -> int:
     """How many different people whose yes counts have said it."""
+    return _different(reviewer for reviewer in approved_by if counts_for(reviewer, requirement, escalated))
+
+
+def missing(
+    share: Share, requirement: Requirement, approved_by: Sequence[Reviewer], escalated: Collection[str] = ()
+) -> int:
+    """How many people of this group are still needed. Those escalated to stand in for each group of the rule."""
+    group = {share.group} | _stand_ins(requirement, escalated)
+    return max(share.people - _different(person for person in approved_by if group.intersection(person.groups)), 0)
+
+
+def _different(people: Iterable[Reviewer]) -> int:
     distinct: list[Reviewer] = []
-    for reviewer in approved_by:
-        if counts_for(reviewer, requirement) and not any(same_person(reviewer, known) for known in distinct):
+    for reviewer in people:
+        if not any(same_person(reviewer, known) for known in distinct):
             distinct.append(reviewer)
     return len(distinct)
+
+
+def _stand_ins(requirement: Requirement, escalated: Collection[str]) -> set[str]:
+    escalation = requirement.escalation
+    return set(escalation.to) if escalation and requirement.rule in escalated else set()
 
 
 def _addresses(reviewer: Reviewer) -> frozenset[str]:

@@ -27,6 +27,14 @@ class Metrics:
             ("outcome", "channel"),
             registry=registry,
         )
+        self.glass_broken = Counter(
+            "countersign_approval_break_glass_total",
+            "Operations that one person let through in an emergency; alert on any",
+            registry=registry,
+        )
+        self.revoked = Counter(
+            "countersign_grants_revoked_total", "Grants that a person ended early", registry=registry
+        )
         self.channel_errors = Counter(
             "countersign_approval_channel_errors_total",
             "Calls to a channel that failed",

@@ -1,4 +1,4 @@
-"""The approver's API on the bus: list, get, approve and deny, with the reviewer's own token.
+"""The approver's API on the bus: approvals and grants, seen and decided with the reviewer's own token.
 
 Request and reply on `subjects.APPROVER_API`, one copy answering; ingress offers it over HTTP and `countersign
 approvals` uses that. The token is verified here, so that no other service can decide in a person's name.
@@ -15,7 +15,8 @@ from schemas.approvals import ApprovalQuery, ApprovalReply, ApprovalView, Review
 from schemas.identity import Identity
 from services.approver.delivery import Here
 from services.approver.desk import Desk
-from services.approver.pending import Approve, Deny, Refusal, Why
+from services.approver.granted import Granted, sees
+from services.approver.pending import Approve, BreakGlass, Decision, Deny, Refusal, Why
 from services.approver.record import Held
 from services.approver.store import StoreUnavailable
 from services.approver.views import view, visible
@@ -42,8 +43,10 @@ _STATUS = {
     Why.NOT_ALLOWED: 403,
     Why.OWN_OPERATION: 403,
     Why.NO_SUCH_GRANT: 422,
+    Why.NO_REASON: 422,
     Why.NOT_DUE: 409,
 }
+_NO_GRANT = ApprovalReply(status=404, detail="there is no such grant in force, or it is not yours to revoke")
 _NOT_FOUND = ApprovalReply(status=404, detail="there is no such approval, or it is not yours to see")
 
 
@@ -53,6 +56,7 @@ class Api:
 
     desk: Desk
     watching: Watching
+    granted: Granted
     verifier: TokenVerifier
 
     async def answer(self, query: ApprovalQuery, token: str) -> ApprovalReply:
@@ -70,6 +74,10 @@ class Api:
         reviewer = reviewer_of(identity)
         if query.do == "list":
             return await self._list(identity)
+        if query.do == "grants":
+            return self._grants(identity)
+        if query.do == "revoke":
+            return await self._revoke(query, identity)
         record = await self.desk.approvals.load(query.approval_id or "-")
         if record is None or not _sees(identity, entry_of(record)):
             return _NOT_FOUND
@@ -80,10 +88,7 @@ class Api:
     async def _decide(
         self, query: ApprovalQuery, record: Held, identity: Identity, reviewer: Reviewer
     ) -> ApprovalReply:
-        action: Approve | Deny = Deny(reviewer, query.reason, identity.owner)
-        if query.do == "approve":
-            action = Approve(reviewer, query.grant_seconds, identity.owner, query.reason)
-        result = await self.desk.decide(record.approval_id, action)
+        result = await self.desk.decide(record.approval_id, _action(query, identity, reviewer))
         if isinstance(result, Refusal):
             return ApprovalReply(status=_STATUS[result.why], detail=result.words)
         return ApprovalReply(status=200, approvals=(view(result),))
@@ -99,6 +104,31 @@ class Api:
                 found.append(record)
         detail = f"only the oldest {MAX_LIST} of {len(shown)} are shown" if len(shown) > MAX_LIST else ""
         return ApprovalReply(status=200, detail=detail, approvals=_views(found))
+
+    def _grants(self, identity: Identity) -> ApprovalReply:
+        if not self.granted.current:
+            return ApprovalReply(status=503, detail="the list is being read; try again")
+        shown = self.granted.seen_by(identity, self.desk.clock())
+        detail = f"only the first {MAX_LIST} of {len(shown)} are shown" if len(shown) > MAX_LIST else ""
+        return ApprovalReply(status=200, detail=detail, grants=tuple(shown[:MAX_LIST]))
+
+    async def _revoke(self, query: ApprovalQuery, identity: Identity) -> ApprovalReply:
+        grant = await self.desk.revoking.load(query.grant_id or "-")
+        if grant is None or not sees(identity, grant):
+            return _NO_GRANT
+        await self.desk.revoking.revoke(grant, reviewer_of(identity).label, query.reason)
+        self.desk.metrics.revoked.inc()
+        return ApprovalReply(status=200, grants=(self.granted.view(grant),))
+
+
+def _action(query: ApprovalQuery, identity: Identity, reviewer: Reviewer) -> Decision:
+    match query.do:
+        case "approve":
+            return Approve(reviewer, query.grant_seconds, identity.owner, query.reason)
+        case "break_glass":
+            return BreakGlass(reviewer, query.reason, identity.owner)
+        case _:
+            return Deny(reviewer, query.reason, identity.owner)
 
 
 def reviewer_of(identity: Identity) -> Reviewer:
@@ -132,7 +162,7 @@ def subscribe(broker: NatsBroker, api: Api | None = None) -> None:
         ack_policy=AckPolicy.MANUAL,  # core NATS: nothing to ack; whoever asked asks again
         max_workers=MAX_QUERIES,
         title="ApprovalQuery:Approver",
-        description="Lists, shows and decides approvals for the bearer of the token in the header.",
+        description="Lists, shows and decides approvals, lists and revokes grants, for the bearer of the token in the header.",
     )
     async def on_query(query: ApprovalQuery) -> bytes:
         assert api

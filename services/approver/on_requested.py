@@ -4,37 +4,31 @@ A redelivery finds the entry and goes on. The channels hear the same event throu
 """
 
 import structlog
-from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker
 
 from schemas import subjects
 from schemas.events import ApprovalRequested
-from services.approver.delivery import AUDIT, INBOX, PULL, Here, consumer
+from services.approver.delivery import Here, heard
 from services.approver.store import Approvals, StoreUnavailable
-from services.runtime.nats.broker import of
 
 log = structlog.get_logger(__name__)
 
 #: The consumer's name, the same in every copy: an event goes to one of them.
 DURABLE = "approver-requested"
 #: Events being worked on by all copies together; each is one write to the bucket.
-MAX_ACK_PENDING = 64
+AT_ONCE = 64
 
 
 def subscribe(broker: NatsBroker, approvals: Approvals | None = None) -> None:
     """Register the subscriber; without a bucket it only describes itself (docs/asyncapi.yaml)."""
     here = Here(broker)
 
-    @broker.subscriber(
+    @heard(  # type: ignore[untyped-decorator]
+        broker,
         subjects.APPROVALS_REQUESTED,
-        stream=AUDIT,
+        ApprovalRequested,
         durable=DURABLE,
-        pull_sub=PULL,
-        inbox_prefix=INBOX,
-        config=consumer(MAX_ACK_PENDING),
-        decoder=of(ApprovalRequested),
-        ack_policy=AckPolicy.REJECT_ON_ERROR,
-        no_reply=True,
+        at_once=AT_ONCE,
         title="ApprovalRequested:Approver",
         description="Keeps each question that policy puts to people.",
     )

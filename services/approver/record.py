@@ -5,7 +5,7 @@ Counterpart: schemas/approvals.py, which ingress reads as well, and writes when 
 
 from datetime import datetime, timedelta
 
-from schemas.approvals import ApprovalRecord, MessageRef, Step
+from schemas.approvals import ApprovalRecord, MessageRef, Notice, Step
 from schemas.events import ApprovalRequested, ApprovalState
 
 #: States in which people may still decide.
@@ -42,6 +42,11 @@ class Held(ApprovalRecord):
     def rules(self) -> tuple[str, ...]:
         """The rules that asked, in the policy's order."""
         return tuple(requirement.rule for requirement in self.request.terms.requirements)
+
+    @property
+    def untold(self) -> tuple[Notice, ...]:
+        """What channels still have to tell: reminders and escalations only while people can decide."""
+        return tuple(each for each in self.notices if not each.done and (self.open or each.kind == "break_glass"))
 
     def posted(self, channel: str) -> MessageRef | None:
         """The message that shows it there, once the channel has confirmed it."""

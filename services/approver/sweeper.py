@@ -1,6 +1,7 @@
-"""Makes good what time or a crash left: expires, withdraws for dead ingresses, announces. Runs in every copy.
+"""Makes good what time or a crash left: expires, reminds, escalates, withdraws for dead ingresses, announces, tells.
 
-Each step is a compare-and-set or a publish that is deduplicated, so that copies which sweep at once do no harm.
+Runs in every copy. Each step is a compare-and-set or a publish that is deduplicated, so that copies which sweep at
+once do no harm.
 """
 
 import asyncio
@@ -10,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
-from nats.js.errors import KeyNotFoundError, NoKeysError
+from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
-from pydantic import ValidationError
 
-from schemas.approvals import Grant
 from services.approver.announcer import Announcer
 from services.approver.desk import Desk
-from services.approver.pending import Expire, Withdraw
+from services.approver.granted import Granted
+from services.approver.notifier import Notifier, busy
+from services.approver.pending import Escalate, Expire, Remind, Withdraw
 from services.approver.store import BUS_ERRORS, StoreUnavailable
 from services.approver.watching import Entry, Watching
 from services.runtime.nats.provision import INGRESS_TTL
@@ -42,7 +43,9 @@ class Sweeper:
     desk: Desk
     announcer: Announcer
     ingresses: KeyValue
+    granted: Granted
     grants: KeyValue
+    notifier: Notifier
     clock: Callable[[], datetime]
     monotonic: Callable[[], float] = time.monotonic
     #: Since when (monotonic, and wall clock) an ingress has not been seen.
@@ -67,7 +70,10 @@ class Sweeper:
         await self._expire([entry for entry in entries if entry.open and entry.expires_at <= now])
         await self._withdraw([entry for entry in entries if entry.open and entry.wait_seconds > 0])
         late = timedelta(seconds=GRACE)
-        await self._announce([entry for entry in entries if not entry.open and entry.resolved_at + late <= now])
+        settled = [entry for entry in entries if not entry.open and not entry.announced]
+        await self._announce([entry for entry in settled if entry.resolved_at + late <= now])
+        await self._call([entry for entry in entries if entry.next_move and entry.next_move <= now < entry.expires_at])
+        self._notify(entries, now)
         await self._tidy_grants(now)
 
     async def _expire(self, due: list[Entry]) -> None:
@@ -79,6 +85,18 @@ class Sweeper:
             record = await self.desk.approvals.load(entry.approval_id)
             if record and not record.open and not record.announced:
                 await self.announcer.announce(record)
+
+    async def _call(self, due: list[Entry]) -> None:
+        """Ask others as well, and remind; whichever copy is first."""
+        for entry in due[:MAX_PER_TICK]:
+            for action in (Escalate(), Remind()):
+                await self.desk.decide(entry.approval_id, action)
+
+    def _notify(self, entries: list[Entry], now: datetime) -> None:
+        channels = {channel.name for channel in self.desk.channels}
+        due = [entry for entry in entries if not all(busy(notice, channels, now) for notice in entry.notices)]
+        for entry in due[:MAX_PER_TICK]:
+            self.notifier.start(entry.approval_id)
 
     async def _withdraw(self, waiting: list[Entry]) -> None:
         gone = await self._gone({entry.ingress for entry in waiting})
@@ -113,23 +131,9 @@ class Sweeper:
         if self.monotonic() < self._grants_due:
             return
         self._grants_due = self.monotonic() + GRANTS_EVERY
-        try:
-            names = await self.grants.keys()
-        except NoKeysError:
-            return
-        for name in names[:MAX_PER_TICK]:
-            await self._tidy_grant(name, now)
-
-    async def _tidy_grant(self, name: str, now: datetime) -> None:
-        try:
-            entry = await self.grants.get(name)
-            over = Grant.model_validate_json(entry.value or b"").expires_at <= now
-        except KeyNotFoundError:
-            return
-        except ValidationError:
-            over = True
-        if over:
-            await self.grants.purge(name)
+        if self.granted.current:
+            for key in self.granted.over(now)[:MAX_PER_TICK]:
+                await self.grants.purge(key)
 
 
 def _waited(entry: Entry, gone_since: datetime) -> bool:

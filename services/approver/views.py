@@ -1,7 +1,10 @@
 """What the API shows of an approval, and to whom. Pure."""
 
 from schemas.approvals import ApprovalView
+from schemas.events import ApprovalState
 from schemas.identity import Identity
+from services.approver.announcement import words
+from services.approver.needed import needed
 from services.approver.pending import grant_limit
 from services.approver.record import Held
 
@@ -39,4 +42,25 @@ def view(record: Held) -> ApprovalView:
         requested_at=request.at,
         expires_at=request.terms.expires_at,
         grant_seconds=grant_limit(request.terms),
+        max_uses=request.terms.max_uses,
+        detail=_detail(record),
+        break_glass=record.break_glass,
+        escalated=record.escalated,
+        preview=record.preview,
+        use=record.use,
+        history=record.history,
     )
+
+
+def _detail(record: Held) -> str:
+    """How it stands, in a sentence for the caller and for whoever is asked."""
+    if record.open:
+        return f"waits for {needed(record)}, until {record.request.terms.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    match record.state:
+        case ApprovalState.APPROVED:
+            until = f"{record.request.terms.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+            return f"{words(record)}; not used yet, and of no use after {until}"
+        case ApprovalState.SPENT:
+            return f"{words(record)}; used by operation {record.spent_by}"
+        case _:
+            return f"{words(record)}; nothing was done, and this approval opens nothing any more"
