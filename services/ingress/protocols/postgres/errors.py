@@ -32,6 +32,7 @@ SQLSTATES = {
     "startup_parameter": "42501",
     "malformed": "08P01",
     "too_large": "54000",
+    "unsupported": "0A000",
     "upstream_busy": "53300",
     "upstream_starting": "57P03",
     "upstream_refused": "08001",
@@ -50,6 +51,8 @@ SQLSTATES = {
     "unknown_portal": "34000",
     "too_many": "54000",
 }
+
+_VIOLATIONS = {"54000": "too_large", "0A000": "unsupported"}
 
 
 def sqlstate(error: GatewayError) -> str:
@@ -87,5 +90,5 @@ def response(error: GatewayError, operation_id: str = "", severity: str = "ERROR
 
 def violated(violation: ProtocolViolation) -> AgentError:
     """What an agent sent is not the protocol."""
-    code = "too_large" if violation.sqlstate == "54000" else "malformed"
+    code = _VIOLATIONS.get(violation.sqlstate, "malformed")
     return AgentError(400, code, violation.detail, Outcome.DENIED, close=True)

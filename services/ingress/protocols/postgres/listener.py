@@ -58,9 +58,10 @@ class Listener:
     tls: ssl.SSLContext | None = None
     cancels: Cancels = field(default_factory=Cancels)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Connections that have not shown a token yet.
+    strangers: int = 0
     _tasks: TaskGroup = field(default_factory=lambda: TaskGroup("postgres"))
     _sessions: Counter[str] = field(default_factory=Counter)
-    _strangers: int = 0
     _socket: socket.socket | None = None
     _accepting: asyncio.Task[None] | None = None
 
@@ -106,7 +107,7 @@ class Listener:
 
     async def _connection(self, connection: socket.socket) -> None:
         """One client, from its first byte to its last."""
-        self._strangers += 1
+        self.strangers += 1
         try:
             channel = await self._open(connection)
         except (OSError, ValueError) as error:  # ssl.SSLError and TimeoutError are OSErrors
@@ -117,7 +118,7 @@ class Listener:
             connection.close()
             raise
         finally:
-            self._strangers -= 1
+            self.strangers -= 1
         peer = channel.transport.get_extra_info("peername") or ("", 0)
         session = Session(self.parts.emitter, self.parts.metrics, "postgres", f"{peer[0]}:{peer[1]}", channel.encrypted)
         try:
@@ -128,7 +129,7 @@ class Listener:
     async def _open(self, connection: socket.socket) -> Channel:
         """The connection, after a TLS handshake if it begins with one."""
         loop, limit = asyncio.get_running_loop(), self.parts.settings.limits.request_head
-        if self._strangers > STRANGERS:
+        if self.strangers > STRANGERS:
             raise ConnectionAbortedError("too many connections without a token")
         async with asyncio.timeout(limit):
             first = await _first_byte(connection)
@@ -153,7 +154,7 @@ class Listener:
         """Whatever goes wrong: the client is told in its own protocol, and it is recorded."""
         guest: Guest | None = None
         try:
-            guest = await self._let_in(channel)
+            guest = await self._let_in(channel, session)
             if guest is not None:
                 await self._session(channel, session, guest)
         except AgentGone:
@@ -175,16 +176,17 @@ class Listener:
         finally:
             session.close()
 
-    async def _let_in(self, channel: Channel) -> Guest | None:
+    async def _let_in(self, channel: Channel, session: Session) -> Guest | None:
         limit = self.parts.settings.limits.request_head
-        self._strangers += 1
+        self.strangers += 1
         try:
             async with asyncio.timeout(limit):
                 return await self._handshake.admit(channel)
         except TimeoutError:
             raise AgentError(408, "startup_timeout", "the client did not log in in time", Outcome.DENIED) from None
         finally:
-            self._strangers -= 1
+            self.strangers -= 1
+            session.tls = channel.encrypted
 
     async def _session(self, channel: Channel, session: Session, guest: Guest) -> None:
         target = guest.target
