@@ -1,4 +1,4 @@
-"""An afternoon at a small company, as events: one agent's run over a model, a database and a shell, and what people said.
+"""An afternoon at a small company, as events: an agent's run over a model and a database, and what people said.
 
 Everything that replay, views and exports have to cope with happens once: a streamed reply, rows, a question with its
 preview and answer, a grant, denials, a request turned away at the door, a session that is still open, cut and hostile
@@ -35,14 +35,16 @@ RUN = "nightly-refunds"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OTHER_TRACE = "11f92f3577b34da6a3ce929d0e0e4711"
 
-REFUNDER = Identity(subject="refund-agent", issuer="https://idp.example", email="refunds@example.com", groups=("agents",))
+REFUNDER = Identity(
+    subject="refund-agent", issuer="https://idp.example", email="refunds@example.com", groups=("agents",)
+)
 REPORTER = Identity(subject="report-agent", issuer="https://idp.example", groups=("agents", "reports"))
 MODEL = Connector(name="openai", protocol="http", tags={"env": "prod"})
 ORDERS = Connector(name="orders", protocol="postgres", tags={"env": "prod"})
 SHELL = Connector(name="bastion", protocol="ssh")
 
 #: Runs if a page renders it as markup, or a terminal obeys it.
-SCRIPT = "<script>document.title='owned';fetch('http://evil.invalid/')</script><img src=x onerror=\"document.title='owned'\">"
+SCRIPT = "<script>document.title='owned';fetch('http://evil.invalid/')</script><img src=x onerror=alert(1)>"
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\u202egnp.exe\r\x08"
 
 SELECT = "SELECT id, email, total FROM public.customers JOIN public.orders USING (id) WHERE total > 100"
@@ -76,9 +78,7 @@ class World:
 
     def say(self, kind: type[Event], seconds: float, session: str, **fields: Any) -> Event:
         """Publish one event."""
-        event = kind(
-            event_id=self.id(seconds), at=at(seconds), ingress="i-1", session_id=self.ids[session], **fields
-        )
+        event = kind(event_id=self.id(seconds), at=at(seconds), ingress="i-1", session_id=self.ids[session], **fields)
         self.events.append(event)
         return event
 
@@ -89,7 +89,7 @@ class World:
     def closed(self, name: str, seconds: float, protocol: str, operations: int) -> None:
         self.say(SessionClosed, seconds, name, protocol=protocol, operations=operations, reason="eof")
 
-    def attempt(  # noqa: PLR0913
+    def attempt(
         self,
         name: str,
         seconds: float,
@@ -231,7 +231,14 @@ def _database(world: World) -> None:
     )  # fmt: skip
     _question(world, write)
     drop = world.attempt(
-        "drop", 70, "db", REFUNDER, ORDERS, "sql.drop", f"{DROP} -- {SCRIPT}{ESCAPES}", resources=("orders.public.orders",)
+        "drop",
+        70,
+        "db",
+        REFUNDER,
+        ORDERS,
+        "sql.drop",
+        f"{DROP} -- {SCRIPT}{ESCAPES}",
+        resources=("orders.public.orders",),
     )
     world.judged(drop, 70.002, Decision.DENY, "never-drop", reason="DROP is not allowed through the gateway")
     world.finished(
@@ -311,6 +318,8 @@ def _door(world: World) -> None:
         outcome=Outcome.DENIED,
         status="401",
         error="the token has expired",
-        refusal=Refusal(code="unauthenticated", connector="openai", action="http.post", statement="POST /v1/chat", peer="10.9.9.9:1"),
+        refusal=Refusal(
+            code="unauthenticated", connector="openai", action="http.post", statement="POST /v1/chat", peer="10.9.9.9:1"
+        ),
     )
     world.closed("door", 200.2, "http", 0)
