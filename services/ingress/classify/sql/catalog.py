@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 #: One row of a result as text, None for NULL.
 Row = Sequence[str | None]
@@ -70,6 +71,8 @@ class Catalog:
     operators: tuple[tuple[str, str], ...] = ()
     #: None when it is not known: then every schema is looked into.
     search_path: tuple[str, ...] | None = None
+    #: What lineage has found out about the tables, by OID (tables.py); it does not depend on the search path.
+    traced: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def within(self, search_path: tuple[str, ...] | None) -> Catalog:
         """The same with another search path."""

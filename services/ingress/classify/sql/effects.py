@@ -73,6 +73,8 @@ def effects_of(tree: Any, action: str) -> Effects:
         case _:
             _told_by_statement(found, tree)
             _Collector(found, tree).collect()
+    if isinstance(tree, _STORING):
+        found.flags.add("stored")
     if found.reads and not isinstance(tree, _STORING) and found.actions & {"sql.insert", "sql.update", "sql.delete"}:
         found.actions.add("sql.select")
     return found

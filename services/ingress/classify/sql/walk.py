@@ -16,7 +16,8 @@ def _slots(kind: Any) -> tuple[str, ...]:
 
 def children(node: Any) -> Iterator[Any]:
     """The nodes directly below a node or a tuple of nodes."""
-    values = node if isinstance(node, tuple) else (getattr(node, name) for name in _slots(type(node)))
+    kind: Any = type(node)
+    values = node if isinstance(node, tuple) else (getattr(node, name) for name in _slots(kind))
     return (value for value in values if isinstance(value, ast.Node | tuple))
 
 
@@ -33,4 +34,4 @@ def nodes(tree: Any) -> Iterator[Any]:
 def dotted(names: Any) -> str:
     """A name of several parts (`public.lower`), in which parts that hold a dot are quoted."""
     parts = [str(part.sval) for part in names or () if isinstance(part, ast.String)]
-    return ".".join(f'"{part}"' if "." in part else part for part in parts)
+    return ".".join(f'"{part}"' if "." in part or '"' in part else part for part in parts)
