@@ -11,7 +11,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from examples.slack_standin import ManualClock, Message, SlackStandin, User
 from examples.slack_standin.http_post import sign
 from schemas import subjects
-from schemas.approvals import MessageRef
 from schemas.events import ApprovalRequested, ApprovalWithdrawn
 from schemas.verdicts import Decision
 from services.approver.__main__ import Approver
@@ -20,6 +19,8 @@ from services.approver.slack.blocks import APPROVE, DENY, GRANT
 from services.approver.slack.blocks import message as message_of
 from services.approver.slack.board import METADATA
 from services.approver.slack.interactivity import PATH
+from services.approver.slack.rendering import QUESTION
+from services.approver.slack.sheet import Part, Sheet
 from services.runtime.settings import Settings
 from tests.approver.builders import AGENT, DBA, SECURITY, question
 from tests.approver.conftest import World, settings
@@ -69,14 +70,9 @@ async def start(world: World, slack: SlackStandin, via: str) -> Approver:
 async def posted(world: World, slack: SlackStandin, request: ApprovalRequested) -> Message:
     """The question as it stands in Slack, once the approver knows where."""
     await world.ask(request)
-    message = await slack.wait_for_message(CHANNEL, lambda found: request.approval_id in str(found.blocks))
-    await until(lambda: _known(world, request.approval_id))
-    return message
-
-
-async def _known(world: World, approval_id: str) -> bool:
-    record = await world.record(approval_id)
-    return bool(record and (at := record.messages.get("slack")) and at.ts)
+    return await slack.wait_for_message(
+        CHANNEL, lambda found: request.approval_id in str(found.blocks) and not found.thread_ts, timeout=30
+    )
 
 
 def buttons(message: Message) -> list[str]:
@@ -118,7 +114,7 @@ async def test_progress_is_shown_and_a_second_person_completes_it(world: World, 
     asked = question(DBA.model_copy(update={"quorum": 2}))
     message = await posted(world, slack, asked)
     await slack.click("alice", message.ts, APPROVE)
-    await until(lambda: "1 of 2" in str(message.blocks))
+    await until(lambda: "1 more of dba" in str(message.blocks))
     await slack.click("alice", message.ts, APPROVE)
     assert "already" in (await slack.wait_for_ephemeral("alice")).text
     await slack.click("bob", message.ts, APPROVE)
@@ -135,7 +131,7 @@ async def test_a_grant_button_gives_a_grant_of_that_length(world: World, slack: 
     await until(lambda: buttons(message) == [])
     until_then = int(record.history[-1].at.timestamp()) + 900
     assert f"Until <!date^{until_then}^" in str(message.blocks)
-    assert "agent-7 may do everything that rule writes-need-a-person asks about on orders" in str(message.blocks)
+    assert "whatever the rule writes-need-a-person asks about from agent-7" in str(message.blocks)
 
 
 async def test_two_people_click_at_two_copies_and_one_decision_stands(world: World, slack: SlackStandin) -> None:
@@ -267,11 +263,17 @@ async def test_a_copy_killed_between_post_and_store_does_not_post_twice(world: W
     asked = question()
     text, blocks = message_of(new_record(asked))
     web = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
-    payload = {"event_type": METADATA, "event_payload": {"approval_id": asked.approval_id}}
+    payload = {"event_type": METADATA, "event_payload": {"sheet_id": asked.approval_id, "part": QUESTION}}
     posted_before = await web.chat_postMessage(channel=CHANNEL, text=text, blocks=blocks, metadata=payload)
-    bucket = await (await world.bus.connect("approver")).jetstream().key_value(subjects.APPROVALS_BUCKET)
-    intent = new_record(asked).model_copy(update={"messages": {"slack": MessageRef(channel="#agent-approvals", ts="")}})
-    await bucket.create(asked.approval_id, intent.model_dump_json().encode())
+    bucket = await (await world.bus.connect("approver")).jetstream().key_value(subjects.DELIVERIES_BUCKET)
+    sheet = Sheet(
+        sheet_id=asked.approval_id,
+        lane="#agent-approvals",
+        members=(asked.approval_id,),
+        opened_at=asked.at,
+        parts={QUESTION: Part(channel="#agent-approvals")},
+    )
+    await bucket.create(sheet.key, sheet.model_dump_json().encode())
     await start(world, slack, "socket")
     message = await posted(world, slack, asked)
     assert message.ts == posted_before["ts"]

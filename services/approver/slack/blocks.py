@@ -1,148 +1,116 @@
-"""The message that asks, and the same message when it is settled: Block Kit with all that a person needs to decide.
+"""The message that asks about one approval, and the same message when it is settled: all that a person needs to decide.
 
 Pure. Whatever an agent, an upstream or a token wrote stands in code, made inert by `text`; only our own words are
-markup. The order is that of the questions people ask: what, who, why, what would be masked, until when, who has said
-what.
+markup. The order is that of the questions people ask: what, who, why, what would it change, what would be masked, until
+when, who has said what. Counterpart: `gathered` asks about several of one shape.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from datetime import timedelta
 
-from schemas.events import ApprovalState
-from services.approver.eligibility import progress
-from services.approver.pending import grant_limit
+from services.approver.needed import needed
 from services.approver.record import Held
-from services.approver.slack import limits
+from services.approver.slack import kit
+from services.approver.slack.kit import Block
 from services.approver.slack.text import BACKTICK, Excerpt, code, fence, line
-
-Block = dict[str, Any]
+from services.approver.slack.words import (
+    NAME,
+    NAMES,
+    blast_radius,
+    duration,
+    lasting,
+    moment,
+    names,
+    scope,
+    state,
+    windows,
+)
 
 APPROVE = "countersign_approve"
 GRANT = "countersign_grant_"
 DENY = "countersign_deny"
+BREAK_GLASS = "countersign_break_glass"
 
-#: Windows offered as buttons, in seconds, as far as the rule's `grant` allows; else that limit itself.
-WINDOWS = (900.0, 3600.0)
 #: Characters of head and tail of a statement: two sections.
 STATEMENT = 4800
-#: Characters of one name, list of names, or path.
-NAME, NAMES, PATH = 150, 300, 800
-#: Rules whose quorum is shown one by one.
-RULES = 5
+#: Characters of a path.
+PATH = 800
+#: Characters of who is still needed, over all rules.
+NEEDED = 600
 #: Characters of the caller's reason; the approver's own reason.
 REASON = 800
 
-_SETTLED = {
-    ApprovalState.APPROVED: "✅ Approved",
-    ApprovalState.DENIED: "⛔ Denied",
-    ApprovalState.EXPIRED: "⌛ Expired",
-    ApprovalState.WITHDRAWN: "↩️ Withdrawn",
-}
 
-
-def message(record: Held, granted_until: datetime | None = None) -> tuple[str, list[Block]]:
-    """The notification's text and the blocks that show this approval as it stands; until when its grant lasts."""
-    blocks = [_header(record), _facts(record)]
-    blocks += _operation(record)
-    blocks += _caller_words(record)
-    blocks += _open(record) if record.open else [_outcome(record, granted_until)]
+def message(record: Held) -> tuple[str, list[Block]]:
+    """The notification's text and the blocks that show this approval as it stands."""
+    blocks = [header(record), facts(record), *operation(record), *caller_words(record)]
+    blocks += [*progress([record]), _decide(record)] if record.open else [_outcome(record)]
     blocks.append(_footer(record))
     return summary(record), blocks
 
 
-def summary(record: Held) -> str:
+def summary(record: Held, several: int = 1) -> str:
     """One line for notifications and screen readers."""
     request = record.request
     what = f"{line(request.operation.action, NAME)} on {line(request.connector.name)}"
-    state = "Approval needed" if record.open else _SETTLED[record.resolution]
-    return f"{state}: {what}, asked by {line(request.identity.subject, NAME)}"
+    times = f"{several} × " if several > 1 else ""
+    return f"{state(record)}: {times}{what}, asked by {line(request.identity.subject, NAME)}"
 
 
-def windows(record: Held) -> tuple[float, ...]:
-    """Lengths of the grants that the buttons offer, in seconds."""
-    limit = grant_limit(record.request.terms)
-    return tuple(window for window in WINDOWS if window <= limit) or ((limit,) if limit else ())
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `15 min`, `1 h`, `1 h 30 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes) + [f"{rest} s"] * bool(rest)
-    return " ".join(parts)
-
-
-def moment(at: datetime) -> str:
-    """A time in the reader's own zone (docs.slack.dev, "Formatting message text", dates)."""
-    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time_secs}}|{at:%Y-%m-%d %H:%M:%S UTC}>"
-
-
-def scope(record: Held) -> str:
-    """What a grant covers, in words; inert text."""
+def header(record: Held, title: str = "") -> Block:
+    """What it is about, large."""
     request = record.request
-    return (
-        f"{line(request.identity.subject, 60)} may do everything that rule {line(record.rules[0])} asks about "
-        f"on {line(request.connector.name)}, without asking again."
-    )
+    return kit.header(f"{title or state(record)}: {line(request.operation.action, 60)} on {request.connector.name}")
 
 
-def _header(record: Held) -> Block:
-    request = record.request
-    title = "Approval needed" if record.open else _SETTLED[record.resolution]
-    text = f"{title}: {line(request.operation.action, 60)} on {request.connector.name}"
-    return {"type": "header", "text": {"type": "plain_text", "text": text[: limits.HEADER], "emoji": False}}
-
-
-def _facts(record: Held) -> Block:
+def facts(record: Held, until: str = "", touches: str = "") -> Block:
+    """Who asks for what, and why people are asked."""
     request, identity = record.request, record.request.identity
-    who = f"{code(identity.subject, NAME)} ({line(identity.kind, 20)})"
     tags = ", ".join(f"{name}={value}" for name, value in sorted(request.connector.tags.items()))
     fields = [
-        ("Who", who),
+        ("Who", f"{code(identity.subject, NAME)} ({line(identity.kind, 20)})"),
         ("E-mail", code(identity.email, NAME)),
-        ("Groups", _names(identity.groups)),
+        ("Groups", names(identity.groups)),
         ("Action", code(request.operation.action, NAME)),
         ("Connector", f"{code(request.connector.name)}" + (f" {code(tags, NAMES)}" if tags else "")),
-        ("Touches", _names(request.operation.resources)),
-        ("Why", "rule " + _names(record.rules)),
-        ("Until", moment(request.terms.expires_at)),
+        ("Touches", touches or names(request.operation.resources)),
+        ("Why", "rule " + names(record.rules)),
+        ("Until", until or lasting(record)),
     ]
     if identity.owner:
         fields.append(("Owned by", code(identity.owner, NAME)))
-    return {"type": "section", "fields": [_mrkdwn(f"*{name}*\n{value}") for name, value in fields]}
+    return kit.fields(fields)
 
 
-def _operation(record: Held) -> list[Block]:
-    operation = record.request.operation
+def operation(record: Held) -> list[Block]:
+    """What would be done, with what we know about it."""
+    asked = record.request.operation
     blocks: list[Block] = []
-    if operation.method or operation.path:
-        query = "&".join(f"{name}={value}" for name, value in operation.query.items())
-        path = operation.path + (f"?{query}" if query else "")
-        blocks.append(_section(code(f"{operation.method} {path}".strip(), PATH)))
-    blocks += _statement(record)
-    if notes := _notes(record):
-        blocks.append(_context(notes))
+    if asked.method or asked.path:
+        query = "&".join(f"{name}={value}" for name, value in asked.query.items())
+        path = asked.path + (f"?{query}" if query else "")
+        blocks.append(kit.section(code(f"{asked.method} {path}".strip(), PATH)))
+    blocks += statement(record)
+    if found := notes(record):
+        blocks.append(kit.context(found))
     return blocks
 
 
-def _statement(record: Held) -> list[Block]:
-    statement = record.request.operation.statement
-    if not statement:
+def statement(record: Held) -> list[Block]:
+    """The statement, whole where it fits; else its head, its tail, and where to read all of it."""
+    text = record.request.operation.statement
+    if not text:
         return []
-    shown = Excerpt.of(statement, STATEMENT)
+    shown = Excerpt.of(text, STATEMENT)
     if shown.whole and len(shown.head) <= STATEMENT // 2:
-        return [_section(fence(shown.head))]
+        return [kit.section(fence(shown.head))]
     if shown.whole:  # it takes two sections, but nothing is missing between them
         half = _break(shown.head)
-        return [_section(fence(shown.head[:half])), _section(fence(shown.head[half:]))]
+        return [kit.section(fence(shown.head[:half])), kit.section(fence(shown.head[half:]))]
     left_out = (
-        f":warning: *{shown.left_out:,} of {len(statement):,} characters are left out here.* Read all of it with "
+        f":warning: *{shown.left_out:,} of {len(text):,} characters are left out here.* Read all of it with "
         f"`countersign approvals show {record.approval_id}`"
     )
-    return [_section(fence(shown.head)), _context([left_out]), _section(fence(shown.tail))]
+    return [kit.section(fence(shown.head)), kit.context([left_out]), kit.section(fence(shown.tail))]
 
 
 def _break(shown: str) -> int:
@@ -155,113 +123,103 @@ def _break(shown: str) -> int:
     return start if start > 0 and ";" not in shown[start:limit] else limit
 
 
-def _notes(record: Held) -> list[str]:
+def notes(record: Held) -> list[str]:
+    """What was found out about the operation, and what will be done to it."""
     request = record.request
-    notes: list[str] = []
+    found: list[str] = []
+    if radius := radius_of(record):
+        found.append(f"Blast radius: {radius}")
     if request.findings:
-        found = ", ".join(f"{name} × {count}" for name, count in sorted(request.findings.items()))
-        notes.append(f"Found in the request: {code(found, NAMES)}")
+        entities = ", ".join(f"{name} × {number}" for name, number in sorted(request.findings.items()))
+        found.append(f"Found in the request: {code(entities, NAMES)}")
     mask = request.obligations.mask
     if not mask.empty:
         masked = [*(f"request {name}" for name in mask.request), *(f"response {name}" for name in mask.response)]
         masked += [*mask.columns, *mask.fields]
-        notes.append(f"Will be masked: {code(', '.join(masked), NAMES)}")
+        found.append(f"Will be masked: {code(', '.join(masked), NAMES)}")
     if "`" in request.operation.statement:
-        notes.append(f"{BACKTICK} stands for a backtick.")
+        found.append(f"{BACKTICK} stands for a backtick.")
     if not request.operation.complete:
-        notes.append(f":warning: The request is larger than what is shown: {request.operation.size:,} bytes in all.")
-    return notes
+        found.append(f":warning: The request is larger than what is shown: {request.operation.size:,} bytes in all.")
+    return found
 
 
-def _caller_words(record: Held) -> list[Block]:
+def radius_of(record: Held) -> str:
+    """How many rows it would change, or that we wanted to know and do not."""
+    if record.preview is None and record.request.terms.preview != "none":
+        return "not known; the database did not say in time"
+    return blast_radius(record.preview)
+
+
+def caller_words(record: Held) -> list[Block]:
+    """The reason that the caller gave."""
     reason = record.request.asked.reason
     if not reason:
-        return [_context(["The caller gave no reason."])]
-    shown = line(reason, REASON)
-    return [_section(f"The caller's own words:\n{fence(shown)}")]
+        return [kit.context(["The caller gave no reason."])]
+    return [kit.section(f"The caller's own words:\n{kit.quoted(reason, REASON)}")]
 
 
-def _open(record: Held) -> list[Block]:
-    blocks = [_context([_quorum(record)])]
-    elements = [_button("Approve once", APPROVE, record, "primary")]
-    elements += [_grant_button(record, seconds) for seconds in windows(record)]
-    elements.append(_button("Deny…", DENY, record, "danger"))
-    blocks.append({"type": "actions", "block_id": "decide", "elements": elements})
-    return blocks
+def progress(records: list[Held]) -> list[Block]:
+    """Who has said yes, who is still needed, and that time is running. `records` are open, and need the same people."""
+    first = records[0]
+    wanted = {line(needed(record), NEEDED) for record in records}
+    texts = [f"Still needed: {wanted.pop()}" if len(wanted) == 1 else "Still needed: see each"]
+    if len(records) == 1 and first.approved_by:
+        texts.append("Yes from " + names(reviewer.label for reviewer in first.approved_by))
+    escalated = [notice for notice in first.notices if notice.kind == "escalated"]
+    texts += [f"⏫ {names(notice.groups)} asked as well since {moment(notice.at)}" for notice in escalated[-1:]]
+    reminded = [notice for notice in first.notices if notice.kind == "reminder"]
+    texts += [f"⏰ Reminded {moment(notice.at)}: nobody has settled it yet" for notice in reminded[-1:]]
+    return [kit.context(texts)]
 
 
-def _grant_button(record: Held, seconds: float) -> Block:
-    button = _button(f"Approve for {duration(seconds)}", f"{GRANT}{seconds:g}", record)
-    return button | {
-        "confirm": {
-            "title": _plain_text(f"Approve for {duration(seconds)}?"),
-            "text": _plain_text(f"For {duration(seconds)}, {scope(record)}"[: limits.CONFIRM]),
-            "confirm": _plain_text("Approve"),
-            "deny": _plain_text("Cancel"),
-        }
-    }
+def can_break_glass(record: Held) -> bool:
+    """Whether the rules name people who may let it through alone."""
+    return all(requirement.break_glass for requirement in record.request.terms.requirements)
 
 
-def _quorum(record: Held) -> str:
-    requirements = record.request.terms.requirements
-    parts = []
-    for requirement in requirements[:RULES]:
-        count = progress(requirement, record.approved_by)
-        parts.append(f"{count} of {requirement.quorum} from {code(', '.join(requirement.by), NAME)}")
-    if len(requirements) > RULES:
-        parts.append(f"and of {len(requirements) - RULES} more rules")
-    approved = _names(reviewer.label for reviewer in record.approved_by)
-    return "Approvals: " + ", ".join(parts) + (f". So far: {approved}" if record.approved_by else "")
+def _decide(record: Held) -> Block:
+    value = record.approval_id
+    buttons = [kit.button("Approve once", APPROVE, value, "primary")]
+    buttons += [grant_button(record, seconds, value) for seconds in windows(record)]
+    buttons.append(kit.button("Deny…", DENY, value, "danger"))
+    if can_break_glass(record):
+        buttons.append(kit.button("Break glass…", BREAK_GLASS, value))
+    return kit.actions("decide", buttons)
 
 
-def _outcome(record: Held, granted_until: datetime | None) -> Block:
-    lines = [f"*{_SETTLED[record.resolution]}* {moment(record.resolved_at)}"]
+def grant_button(record: Held, seconds: float, value: str) -> Block:
+    """Approve, and the same without asking for a while."""
+    window = duration(seconds)
+    words = f"Approves this, and lets through without asking {scope(record, seconds)}"
+    return kit.button(
+        f"Approve for {window}", f"{GRANT}{seconds:g}", value, confirm=(f"Approve for {window}?", words, "Approve")
+    )
+
+
+def _outcome(record: Held) -> Block:
+    lines = [f"*{state(record)}* {moment(record.resolved_at)}"]
     if record.decided_by:
         lines[0] += f" by {code(record.decided_by, NAMES)}"
     if record.reason:
-        lines.append(fence(line(record.reason, REASON)))
-    if record.grant_id:
-        until = moment(granted_until) if granted_until else "the end of a grant that is over or revoked"
-        lines.append(f"Until {until}: `{scope(record)}`")
-    return _section("\n".join(lines))
+        lines.append(kit.quoted(record.reason, REASON))
+    lines += granted(record)
+    return kit.section("\n".join(lines))
+
+
+def granted(record: Held) -> list[str]:
+    """What the grant given with it covers, and until when."""
+    if record.grant_id is None or not record.grant_seconds:
+        return []
+    until = record.resolved_at + timedelta(seconds=record.grant_seconds)
+    return [f"Until {moment(until)}, unless it is revoked: `{scope(record, record.grant_seconds)}`"]
 
 
 def _footer(record: Held) -> Block:
     request = record.request
-    return _context(
+    return kit.context(
         [
             f"Approval `{record.approval_id}` · operation `{request.operation_id}`",
             f"Digest {code(request.operation.digest, NAME)} · policy {code(request.policy_version, 80)}",
         ]
     )
-
-
-def _names(names: Iterable[str]) -> str:
-    return code(", ".join(names), NAMES)
-
-
-def _plain_text(text: str) -> Block:
-    return {"type": "plain_text", "text": text, "emoji": False}
-
-
-def _mrkdwn(text: str) -> Block:
-    # `verbatim`: bare addresses, #channels and @names in the text do not become live either.
-    return {"type": "mrkdwn", "text": text, "verbatim": True}
-
-
-def _section(text: str) -> Block:
-    return {"type": "section", "text": _mrkdwn(text), "expand": True}
-
-
-def _context(texts: list[str]) -> Block:
-    return {"type": "context", "elements": [_mrkdwn(text) for text in texts]}
-
-
-def _button(text: str, action_id: str, record: Held, style: str = "") -> Block:
-    button = {
-        "type": "button",
-        "text": _plain_text(text),
-        "action_id": action_id,
-        "value": record.approval_id,
-    }
-    return button | ({"style": style} if style else {})

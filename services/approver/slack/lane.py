@@ -1,70 +1,62 @@
-"""One lane per Slack channel: messages leave in the order they came, at the pace Slack allows.
+"""The pace of messages: how long each kind has to wait, so that Slack never has to say no.
 
-Slack takes about one message a second per channel, with short bursts, and says with `Retry-After` when that was too
-many (docs.slack.dev, "Rate limits"). While one message waits, those behind it wait, too: order is kept.
+One message a second to a channel with short bursts, several hundred a minute to a workspace, 50 changes a minute
+(docs.slack.dev, "Rate limits"). When Slack says 429 all the same, `hold` keeps that kind back for as long as it asks.
+One copy at a time serves a channel (`lease`), so that the pace of one is the pace of all.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
-from services.approver.slack.limits import BURST, PACE
-from services.approver.slack.web import RateLimited
+from services.approver.slack.limits import BURST, UPDATES, UPDATES_BURST, WORKSPACE, WORKSPACE_BURST
 
-T = TypeVar("T")
-
-#: Times that one message is held up by a 429 in place; then it goes back to the bus, to come again later.
-MAX_HELD = 3
-#: Lanes remembered; idle ones are dropped beyond that. A workspace has a few channels of approvals.
-MAX_LANES = 256
+#: Channels remembered; those that owe nothing are dropped beyond that. A workspace has few that approve.
+MAX_CHANNELS = 1024
 
 
-class Lane:
-    """A queue of one; asyncio.Lock is fair, so whoever came first goes first."""
+class Pace:
+    """A generic cell rate algorithm: one every `period` seconds, `burst` at once after a quiet spell."""
 
-    def __init__(self, pace: float = PACE, burst: int = BURST, clock: Callable[[], float] = time.monotonic) -> None:
-        self._lock = asyncio.Lock()
-        #: Held by whoever prepares the next new message: taken on arrival, so that reading and writing the bucket
-        #: does not change who comes first, and what is posted is as things stand at that moment.
-        self.turn = asyncio.Lock()
-        self._pace, self._allowance, self._clock = pace, pace * (burst - 1), clock
-        #: When the next message would be due if none had come early (a generic cell rate algorithm).
+    def __init__(self, period: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._period, self._allowance, self._clock = period, period * (burst - 1), clock
+        #: When the next would be due if none had come early.
         self._due = 0.0
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing waits here."""
-        return not self._lock.locked() and not self.turn.locked()
+    def wait(self) -> float:
+        """Seconds until the next may go; 0 for now."""
+        return max(self._due - self._allowance - self._clock(), 0.0)
 
-    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do `work` when it is its turn. Raises what it raises; RateLimited only after MAX_HELD waits."""
-        async with self._lock:
-            for attempt in range(MAX_HELD + 1):
-                await self._turn()
-                try:
-                    return await work()
-                except RateLimited as limited:
-                    self._due = self._clock() + limited.retry_after + self._allowance
-                    if attempt == MAX_HELD:
-                        raise
-        raise AssertionError("unreachable")
+    def take(self) -> None:
+        """One goes now."""
+        self._due = max(self._due, self._clock()) + self._period
 
-    async def _turn(self) -> None:
-        early = self._due - self._allowance - self._clock()
-        if early > 0:
-            await asyncio.sleep(early)
-        self._due = max(self._due, self._clock()) + self._pace
+    def hold(self, seconds: float) -> None:
+        """None goes for so long, and then no burst."""
+        self._due = max(self._due, self._clock() + seconds + self._allowance)
 
 
-class Lanes:
-    """Lanes by channel."""
+class Paces:
+    """What each call has to wait for. `second` is Slack's, in seconds: one message to a channel in each."""
 
-    def __init__(self) -> None:
-        self._lanes: dict[str, Lane] = {}
+    def __init__(self, second: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._second, self._clock = second, clock
+        self._workspace = Pace(WORKSPACE * second, WORKSPACE_BURST, clock)
+        self._updates = Pace(UPDATES * second, UPDATES_BURST, clock)
+        self._channels: dict[str, Pace] = {}
 
-    def of(self, channel: str) -> Lane:
-        """The lane of a channel, by the name that is written in settings and rules."""
-        if channel not in self._lanes and len(self._lanes) >= MAX_LANES:
-            self._lanes = {name: lane for name, lane in self._lanes.items() if not lane.idle}
-        return self._lanes.setdefault(channel, Lane())
+    def post(self, channel: str) -> list[Pace]:
+        """Of a new message."""
+        if channel not in self._channels and len(self._channels) >= MAX_CHANNELS:
+            self._channels = {name: pace for name, pace in self._channels.items() if pace.wait}
+        pace = self._channels.setdefault(channel, Pace(self._second, BURST, self._clock))
+        return [pace, self._workspace]
+
+    def update(self) -> list[Pace]:
+        """Of a change to one that is there."""
+        return [self._updates]
+
+
+def wait(paces: list[Pace]) -> float:
+    """Seconds until all of them let one go."""
+    return max(pace.wait for pace in paces)

@@ -2,6 +2,8 @@
 
 #: Characters of a section's or context element's text; of one field; of a header; of a button.
 SECTION, FIELD, HEADER, BUTTON = 3000, 2000, 150, 75
+#: Texts in one context block.
+CONTEXT = 10
 #: Characters of a confirmation's text.
 CONFIRM = 300
 #: Blocks in a message.
@@ -17,5 +19,9 @@ REASON = 2000
 ACK = 3.0
 #: What we take of those for our own work; the rest is the way back.
 WORK = 2.5
-#: Seconds between messages to one channel in the long run, and how many may go out at once after a quiet spell.
-PACE, BURST = 1.0, 3
+#: Messages to one channel: one a second in the long run, and how many may go out at once after a quiet spell.
+BURST = 3
+#: Messages to the whole workspace: "several hundred a minute"; in units of a channel's pace.
+WORKSPACE, WORKSPACE_BURST = 0.2, 10
+#: chat.update is in tier 3: 50 a minute over all channels; in the same unit.
+UPDATES, UPDATES_BURST = 1.2, 5

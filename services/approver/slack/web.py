@@ -11,11 +11,12 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from services.approver.channels import ChannelTrouble
 from services.runtime.settings import reveal
 from services.runtime.settings.approvals import SlackSettings
 
-#: Seconds for one call; well above what Slack needs on a bad day.
-TIMEOUT = 10
+#: Seconds for one call; well above what Slack needs on a bad day, and well below a lease (`lease`).
+TIMEOUT = 6
 #: Seconds to wait after a 429 that does not say how long.
 DEFAULT_RETRY_AFTER = 5.0
 #: Longest Retry-After that we believe, so that one bad header does not silence a channel for days.
@@ -26,7 +27,7 @@ LOGGER = logging.getLogger("countersign.slack")
 LOGGER.setLevel(logging.WARNING)
 
 
-class SlackTrouble(Exception):
+class SlackTrouble(ChannelTrouble):
     """A call failed. `carried_out` is True when Slack may have done it all the same."""
 
     carried_out = False

@@ -116,8 +116,6 @@ _TABLE: dict[Role, Permissions] = {
                 "approver-email-resolved",
                 "approver-webhook-requested",
                 "approver-webhook-resolved",
-                "approver-slack-requested",
-                "approver-slack-resolved",
             ),
             "$JS.FC.>",
         ),

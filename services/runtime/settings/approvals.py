@@ -1,5 +1,6 @@
 """`approvals:` of `countersign.yaml`: how people are asked."""
 
+from email.errors import MessageError
 from email.headerregistry import Address as Mailbox
 from email.utils import parseaddr
 from ipaddress import ip_address
@@ -42,7 +43,7 @@ def _mailbox(value: str) -> str:
     name, address = parseaddr(value)
     try:
         Mailbox(display_name=name, addr_spec=address)
-    except (ValueError, IndexError):
+    except (MessageError, ValueError, IndexError):
         address = ""
     if not all(address.partition("@")) or not value.isprintable() or not address.isascii():
         raise ValueError("write an address such as Countersign <countersign@example.com>")
@@ -63,6 +64,10 @@ class SlackSettings(Section):
     app_token: Secret | None = None
     signing_secret: Secret | None = None
     api_url: str = "https://slack.com/api/"
+    #: Least time between two messages to one channel, by which everything else is paced.
+    pace: Seconds = 1
+    #: Group to the Slack user group (`S…`) that is mentioned for it when it is called; else its people are.
+    mentions: dict[str, Annotated[str, Field(pattern=r"^S[A-Z0-9]{2,20}$")]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _hears_clicks(self) -> Self:

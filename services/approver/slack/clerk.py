@@ -1,0 +1,301 @@
+"""Keeps Slack in step with the buckets, lane by lane: gathers what is new, posts, updates, in that order of urgency.
+
+A lane is one Slack channel with what hangs on its messages. Whichever copy holds its lease works off the difference
+between how things stand and what is shown (`ledger`), one call at a time:
+
+    part in the sheet          what is done
+    none                       note the intent, then post
+    intent (no `ts`)           posted by an earlier attempt? look for it and adopt it; else post
+    posted, shows old state    update it
+    gone                       nothing: nobody to tell, or somebody removed the message
+
+The intent is stored before Slack is asked and `ts` after it answered, both by compare-and-set under the lease; so a
+crash anywhere leaves an intent, and whoever goes on looks first. What Slack refuses waits and comes again, as long as
+there is something to show: JetStream keeps the difference, not this process.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from services.approver.record import Held
+from services.approver.slack import lane as pacing
+from services.approver.slack.board import Board, Place
+from services.approver.slack.gathering import gather
+from services.approver.slack.lane import Pace, Paces
+from services.approver.slack.lease import Hold, LeaseLost
+from services.approver.slack.ledger import Ledger
+from services.approver.slack.people import People
+from services.approver.slack.rendering import QUESTION, Page, pages
+from services.approver.slack.sheet import Part, Sheet
+from services.approver.slack.web import TIMEOUT, RateLimited, Rejected, SlackTrouble
+
+log = structlog.get_logger(__name__)
+
+#: New approvals gathered in one go; the others follow before anything is posted.
+BATCH = 200
+#: Seconds between attempts when Slack says no for a reason that an operator has to mend; when it does not answer.
+MEND, AGAIN = 30.0, 1.0
+#: Longest sleep (seconds) while there is something to do: time itself may make a thing due.
+NAP = 1.0
+#: Seconds between looks whether the lease was renewed.
+LOOK = 0.1
+#: How long the note of a settled message is kept, for what comes late: how an approved operation ended.
+KEEP = timedelta(hours=24)
+#: What Slack says about a message or person that is not there any more.
+_GONE = frozenset({"message_not_found", "channel_not_found", "cant_update_message", "edit_window_closed"})
+_NOBODY = frozenset({"user_not_found", "user_disabled", "cannot_dm_bot", "channel_not_found", "users_not_found"})
+
+
+@dataclass
+class Job:
+    """One call to Slack that would bring a message into step."""
+
+    sheet: Sheet
+    page: Page
+    do: str
+    place: Place
+    paces: list[Pace]
+    #: The address of whoever asked, for a message to them.
+    asker: str
+    #: A question that was settled; it is not asked any more, unless it was.
+    needless: bool
+
+
+@dataclass
+class Clerk:
+    """Serves one lane for as long as its lease is held and there is something to do."""
+
+    ledger: Ledger
+    board: Board
+    people: People
+    paces: Paces
+    hold: Hold
+    bell: asyncio.Event
+    now: Callable[[], datetime]
+    clock: Callable[[], float] = time.monotonic
+    _records: dict[str, tuple[int, Held]] = field(default_factory=dict)
+    #: Intents of which we know that nothing was posted.
+    _clean: set[tuple[str, str]] = field(default_factory=set)
+    _after: dict[tuple[str, str], float] = field(default_factory=dict)
+    #: By sheet: what was compared last, and what came of it.
+    _compared: dict[str, tuple[Sheet, int, list[Job]]] = field(default_factory=dict)
+
+    async def serve(self) -> None:
+        """Work until nothing is left to do. Raises LeaseLost, StoreUnavailable."""
+        await self._tidy()
+        while self.ledger.new(self.hold.lane) or self.ledger.behind(self.hold.lane):
+            self.bell.clear()
+            waiting = await self._gather()
+            job = await self._next()
+            if job is None and not waiting and not self.ledger.behind(self.hold.lane):
+                return
+            pause = self._pause(job) if job else NAP
+            if job is None or pause > 0:
+                await self._sleep(min(pause, NAP))
+            else:
+                await self._do(job)
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.bell.wait()
+
+    async def _tidy(self) -> None:
+        for sheet in self.ledger.settled_before(self.hold.lane, self.now() - KEEP)[:BATCH]:
+            await self.ledger.forget(sheet)
+
+    async def _gather(self) -> bool:
+        """Put new approvals on sheets; whether some have to wait for their blast radius."""
+        lane, due, waiting = self.hold.lane, [], False
+        for approval_id in self.ledger.new(lane)[:BATCH]:
+            found = await self.ledger.read(approval_id)
+            if found is None or not found[1].open:
+                continue  # the mirror will see it
+            if found[1].preview_due(self.now()):
+                due.append(found[1])
+            else:
+                waiting = True
+        for sheet in gather(due, self.ledger.sheets(lane), lane, self.now(), self.ledger.is_open):
+            await self._write(sheet)
+        return waiting
+
+    async def _next(self) -> Job | None:
+        """The most urgent call that may be made now, else the one that may be made first."""
+        best: Job | None = None
+        for sheet in self.ledger.behind(self.hold.lane):
+            for job in await self._jobs(sheet):
+                if best is None or self._rank(job) < self._rank(best):
+                    best = job
+        return best
+
+    def _rank(self, job: Job) -> tuple[float, int, str]:
+        return (self._pause(job), job.page.urgency, job.sheet.sheet_id)
+
+    def _pause(self, job: Job) -> float:
+        after = self._after.get((job.sheet.sheet_id, job.page.part), 0.0)
+        return max(pacing.wait(job.paces), after - self.clock(), 0.0)
+
+    async def _jobs(self, sheet: Sheet) -> list[Job]:
+        """What is to be done for a sheet; when that is nothing, it is noted as shown."""
+        found = await self._members(sheet)
+        if found is None:
+            return []
+        upto, records = found
+        compared = self._compared.get(sheet.sheet_id)
+        if compared and compared[:2] == (sheet, upto):
+            jobs = compared[2]
+        else:
+            jobs = await self._compare(sheet, upto, records)
+            self._compared[sheet.sheet_id] = (sheet, upto, jobs)
+        if not jobs:
+            await self._write(sheet.model_copy(update={"upto": upto}))
+            del self._compared[sheet.sheet_id]
+            for member in sheet.members:
+                self._records.pop(member, None)
+        return jobs
+
+    async def _compare(self, sheet: Sheet, upto: int, records: Sequence[Held]) -> list[Job]:
+        calls = {group: await self._mention(group) for record in records for group in _called(record)}
+        due = [(page, page.due(sheet.parts.get(page.part))) for page in pages(sheet, records, calls)]
+        return [self._job(sheet, records, page, do) for page, do in due if do]
+
+    def _job(self, sheet: Sheet, records: Sequence[Held], page: Page, do: str) -> Job:
+        question, part = sheet.parts.get(QUESTION), sheet.parts.get(page.part)
+        place, paced = Place(sheet.lane), sheet.lane
+        if page.where == "thread" and question:
+            place = Place(question.channel, question.ts)
+        elif page.where == "direct":
+            place, paced = Place(part.channel if part else ""), f"@{_asker(records[0])}"
+        paces = self.paces.update() if do == "update" else self.paces.post(paced)
+        needless = page.part == QUESTION and not any(record.open for record in records)
+        return Job(sheet, page, do, place, paces, _asker(records[0]), needless)
+
+    async def _members(self, sheet: Sheet) -> tuple[int, list[Held]] | None:
+        """The approvals on a sheet and the newest of their revisions; None when a read lags behind the watch."""
+        for member in sheet.members:
+            newest = self.ledger.revision_of(member)
+            known = self._records.get(member)
+            if known is None or known[0] < newest:
+                found = await self.ledger.read(member)
+                if found is None:  # its entry is gone, and with it whatever there was to show
+                    await self.ledger.forget(sheet)
+                    return None
+                if found[0] < newest:
+                    return None
+                self._records[member] = found
+        records = [self._records[member] for member in sheet.members]
+        return max(revision for revision, _ in records), [record for _, record in records]
+
+    async def _mention(self, group: str) -> str:
+        try:
+            return await self.people.mention(group)
+        except SlackTrouble as trouble:
+            log.warning("nobody mentioned", group=group, error=trouble.code)
+            return ""
+
+    async def _do(self, job: Job) -> None:
+        key = (job.sheet.sheet_id, job.page.part)
+        for pace in job.paces:
+            pace.take()
+        try:
+            await (self._update(job) if job.do == "update" else self._post(job))
+            self._after.pop(key, None)
+        except SlackTrouble as trouble:
+            await self._put_off(job, trouble)
+
+    async def _put_off(self, job: Job, trouble: SlackTrouble) -> None:
+        part = job.sheet.parts.get(job.page.part)
+        pause = AGAIN
+        match trouble:
+            case RateLimited(retry_after=seconds):
+                pause = seconds
+                job.paces[0].hold(seconds)
+            case Rejected(code=code) if job.do == "update" and code in _GONE and part:
+                log.warning("the message is gone", sheet_id=job.sheet.sheet_id, part=job.page.part, error=code)
+                await self._store(job, part.model_copy(update={"gone": True}))
+            case Rejected(code=code) if job.page.where == "direct" and code in _NOBODY:
+                await self._store(job, Part(channel="", gone=True))
+            case Rejected():
+                pause = MEND
+        log.warning("Slack not in step", sheet_id=job.sheet.sheet_id, part=job.page.part, error=trouble.code)
+        self._after[job.sheet.sheet_id, job.page.part] = self.clock() + pause
+
+    async def _update(self, job: Job) -> None:
+        part = job.sheet.parts[job.page.part]
+        await self._covered()
+        await self.board.update(job.page, part.channel, part.ts)
+        await self._store(job, part.model_copy(update={"shown": job.page.digest}))
+
+    async def _post(self, job: Job) -> None:
+        key = (job.sheet.sheet_id, job.page.part)
+        part = job.sheet.parts.get(job.page.part)
+        place = await self._addressed(job, part)
+        if place is None:
+            await self._store(job, Part(channel="", gone=True))
+            return
+        if part is not None and key not in self._clean:
+            found = await self.board.find(*key, place, job.sheet.opened_at)
+            if found is not None:  # what it says is brought up to date next
+                await self._store(job, Part(channel=found[0], ts=found[1]))
+                return
+        if job.needless:
+            await self._store(job, None)
+            return
+        if part is None:
+            await self._store(job, Part(channel=place.channel))
+        await self._covered()
+        self._clean.discard(key)
+        try:
+            channel, ts = await self.board.post(job.sheet.sheet_id, job.page, place)
+        except SlackTrouble as trouble:
+            if not trouble.carried_out:
+                self._clean.add(key)
+            raise
+        await self._store(job, Part(channel=channel, ts=ts, shown=job.page.digest))
+        log.info("posted", sheet_id=job.sheet.sheet_id, part=job.page.part, approvals=len(job.sheet.members), ts=ts)
+
+    async def _addressed(self, job: Job, part: Part | None) -> Place | None:
+        """Where a message goes; None when there is nobody to tell."""
+        if job.page.where != "direct" or (part and part.channel):
+            return job.place
+        account = await self.people.account(job.asker)
+        return Place(await self.board.direct(account)) if account else None
+
+    async def _covered(self) -> None:
+        """Until the lease outlasts a call. Raises LeaseLost."""
+        while not self.hold.covers(TIMEOUT):
+            if not self.hold.covers(0):
+                raise LeaseLost(self.hold.lane)
+            await asyncio.sleep(LOOK)
+
+    async def _store(self, job: Job, part: Part | None) -> None:
+        job.sheet = job.sheet.with_part(job.page.part, part, job.sheet.upto)
+        await self._write(job.sheet)
+
+    async def fence(self) -> None:
+        """Write each sheet that may still change anew: what its former holder sent late does not count any more."""
+        for sheet in list(self.ledger.sheets(self.hold.lane)):
+            if any(self.ledger.is_open(member) for member in sheet.members):
+                await self._write(sheet)
+
+    async def _write(self, sheet: Sheet) -> None:
+        """Raises LeaseLost rather than write what the next holder does not expect."""
+        if not self.hold.covers(0):
+            raise LeaseLost(self.hold.lane)
+        await self.ledger.write(sheet)
+
+
+def _asker(record: Held) -> str:
+    """The address of whoever asked, else of the owner of the service account that did."""
+    identity = record.request.identity
+    return identity.email or identity.owner
+
+
+def _called(record: Held) -> Sequence[str]:
+    return [group for notice in record.notices if notice.kind == "escalated" and record.open for group in notice.groups]
