@@ -5,6 +5,7 @@ trusted to name people) finds the person here; one who is not here decides nothi
 """
 
 from collections.abc import Iterable, Mapping
+from email.errors import MessageError
 from email.headerregistry import Address
 from typing import Literal
 
@@ -37,7 +38,7 @@ def is_address(text: str) -> bool:
     """Whether this is one mailbox as it stands in an envelope: no name, no list, nothing that breaks a header."""
     try:
         address = Address(addr_spec=text)
-    except (ValueError, IndexError):
+    except (MessageError, ValueError, IndexError):
         return False
     return address.addr_spec == text and bool(address.username and address.domain) and text.isprintable()
 
