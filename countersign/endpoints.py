@@ -1,7 +1,7 @@
 """Where an instance listens: what `up` writes to `endpoints.json`, and what it prints for people.
 
 Keys as under `listen`, plus `nats`. Fronts that speak HTTP are base URLs (`http://127.0.0.1:8080`), NATS is
-`nats://…`; another protocol's front would be `host:port`.
+`nats://…`; PostgreSQL's front is `host:port`.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,16 @@ _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not b
 
 
 def url(address: str, scheme: str = "http") -> str:
-    """The base URL of a listening `host:port`, as this machine reaches it."""
+    """The base URL of a listening `host:port`, as this machine reaches it; without a scheme, `host:port` again."""
     parsed = Address.parse(address)
-    return f"{scheme}://{Address(host=_LOCAL.get(parsed.host, parsed.host), port=parsed.port)}"
+    reached = str(Address(host=_LOCAL.get(parsed.host, parsed.host), port=parsed.port))
+    return f"{scheme}://{reached}" if scheme else reached
 
 
 def of(listening: Mapping[str, str], settings: Settings, nats: str) -> Endpoints:
     """All endpoints of an instance, from what its services announced."""
-    http = "https" if settings.listen.tls else "http"
-    found = {name: url(address, http if name == "http" else "http") for name, address in listening.items()}
+    schemes = {"http": "https" if settings.listen.tls else "http", "postgres": ""}
+    found = {name: url(address, schemes.get(name, "http")) for name, address in listening.items()}
     order = [name for name in type(settings.listen).model_fields if name in found]
     return {name: found[name] for name in order} | {"nats": nats}
 
@@ -38,7 +39,7 @@ def summary(endpoints: Endpoints, settings: Settings, data: str, ca: str | None)
 
 
 def _note(name: str) -> str:
-    notes = {"http": "agents connect here", "clickhouse": "the audit, read-only SQL"}
+    notes = {"http": "agents connect here", "postgres": "and here to databases", "clickhouse": "the audit, read-only SQL"}
     return f"   {notes[name]}" if name in notes else ""
 
 
@@ -51,8 +52,13 @@ def _agent(endpoints: Endpoints, settings: Settings, option: str, ca: str | None
     lines += [f"  export OPENAI_BASE_URL={endpoints['http']}/{_model_provider(settings)}/v1"]
     if ca:
         lines.append(f"  export SSL_CERT_FILE={ca}")
-    if others := [name for name in settings.connectors if name != _model_provider(settings)]:
+    if others := [name for name in _named(settings, "http") if name != _model_provider(settings)]:
         lines.append(f"  other connectors: {', '.join(f'/{name}/' for name in others)}")
+    if "postgres" in endpoints:
+        host, _, port = endpoints["postgres"].rpartition(":")
+        place = f"host={host.strip('[]')} port={port} dbname={_named(settings, 'postgres')[0]} user=my-agent"
+        lines += ["To a database, with the token as the password:"]
+        lines += [f'  PGPASSWORD="$OPENAI_API_KEY" psql "{place}"']
     return lines
 
 
@@ -70,4 +76,10 @@ def _people(endpoints: Endpoints, option: str) -> list[str]:
 
 def _model_provider(settings: Settings) -> str:
     """The connector most likely to be the model's: the one called openai, else the first."""
-    return "openai" if "openai" in settings.connectors else next(iter(settings.connectors), "CONNECTOR")
+    found = _named(settings, "http")
+    return "openai" if "openai" in found else next(iter(found), "CONNECTOR")
+
+
+def _named(settings: Settings, protocol: str) -> list[str]:
+    """The connectors that speak this protocol."""
+    return [name for name, connector in settings.connectors.items() if connector.protocol == protocol]

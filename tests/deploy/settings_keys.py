@@ -7,7 +7,13 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from services.runtime.settings import Address, Secret, Settings
+from services.runtime.settings.connectors import PostgresConnector
 from services.runtime.settings.values import seconds, size
+
+
+def every_key() -> set[tuple[str, str]]:
+    """Those of the file, and what each protocol's connectors have of their own."""
+    return {*keys(), *keys(PostgresConnector, "connectors.*.")}
 
 
 def keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, str]]:

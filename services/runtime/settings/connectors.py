@@ -114,6 +114,13 @@ class PostgresCredential(Section):
     password: Secret | None = None
 
 
+class PostgresTimeouts(Section):
+    """Towards one database. How long a statement may take is the database's `statement_timeout`."""
+
+    #: Until a session is logged in.
+    connect: Seconds = 5
+
+
 class PostgresConnector(Section):
     """A PostgreSQL database."""
 
@@ -121,7 +128,7 @@ class PostgresConnector(Section):
     upstream: PostgresUpstream
     credential: PostgresCredential
     tags: dict[str, str] = Field(default_factory=dict)
-    timeouts: Timeouts = Timeouts()
+    timeouts: PostgresTimeouts = PostgresTimeouts()
     #: Sessions of agents at once at one ingress; more are refused with 53300.
     pool: int = Field(default=100, ge=1)
 
