@@ -1,7 +1,8 @@
 """The stand-in over HTTP for another process: the page at `/`, JSON under `/standin/…`.
 
     GET  state?after=N&wait=S    everything there is to see, once its revision is past N (or S seconds are over)
-    POST click                   {user, message_ts, action_id, value?, via?, revision?, wait?}
+    POST click                   {user, message_ts, action_id, value?, via?, revision?, wait?}, in a form
+                                 {user, view_id, action_id, value?, via?}
     POST submit                  {user, view_id, values, via?, wait?}      POST close  {user, view_id, via?}
     POST say                     {user, channel, text}
     POST wait                    {channel, contains?, action_id?, ts?, timeout?} -> the message; 408 without one
@@ -97,6 +98,8 @@ def snapshot(standin: "SlackStandin") -> JSON:
 
 
 async def click(standin: "SlackStandin", body: JSON) -> JSON:
+    if "view_id" in body:
+        return _outcome(await standin.click_in_view(**_only(body, "user view_id action_id value via")))
     return _outcome(await standin.click(**_only(body, "user message_ts action_id value via revision wait")))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 class SlackError(Exception):
     """An `{"ok": false}` answer: its code, the lines of `response_metadata.messages`, and for 429 the wait."""
 
-    def __init__(self, code: str, messages: Sequence[str] = (), *, retry_after: int | None = None) -> None:
+    def __init__(self, code: str, messages: Sequence[str] = (), *, retry_after: float | None = None) -> None:
         super().__init__(code, *messages)
         self.code = code
         self.messages = list(messages)

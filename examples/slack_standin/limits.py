@@ -25,6 +25,7 @@ TIERS = {
     "users.info": 100,
     "users.lookupByEmail": 50,
     "views.open": 100,
+    "views.push": 100,
     "views.update": 100,
 }
 
@@ -36,6 +37,8 @@ class Limits:
     block_kit: bool = True  # refuse what Block Kit refuses
     posts_per_second: float = 1.0  # chat.postMessage, per channel
     post_burst: int = 5  # "short bursts are allowed": messages at once after a quiet spell
+    workspace_posts_per_second: float = 5.0  # "several hundred messages a minute", over all channels
+    workspace_burst: int = 50
     tiers: bool = True  # the per-minute tiers of the other methods
     ack_seconds: float = 3.0  # to ack an envelope or to answer a signed POST
     redeliveries: int = 3  # of an envelope that nobody acked
@@ -44,6 +47,7 @@ class Limits:
     drain_seconds: float = 10.0  # between a disconnect frame and the end of the connection
     trigger_seconds: float = 3.0  # a trigger_id's life; it is also spent by its first use
     response_url_seconds: float = 1800.0
+    second: float = 1.0  # how long a second of the rates lasts: a test shrinks it, and nothing else
     response_url_uses: int = 5
 
     @classmethod
@@ -52,6 +56,7 @@ class Limits:
         return cls(
             block_kit=False,
             posts_per_second=math.inf,
+            workspace_posts_per_second=math.inf,
             tiers=False,
             trigger_seconds=math.inf,
             response_url_seconds=math.inf,

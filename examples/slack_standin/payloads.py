@@ -42,6 +42,15 @@ def block_actions(
     return payload if is_ephemeral else payload | {"message": message}
 
 
+def view_actions(user: User, trigger_id: str, view: View, action: JSON) -> JSON:
+    """A button in a form: no channel, no message, no response_url."""
+    return _common("block_actions", user, trigger_id) | {
+        "container": {"type": "view", "view_id": view.id},
+        "view": view.as_json(),
+        "actions": [action],
+    }
+
+
 def view_submission(user: User, trigger_id: str, view: View, values: JSON) -> JSON:
     return _common("view_submission", user, trigger_id) | {"view": view.as_json(values), "response_urls": []}
 

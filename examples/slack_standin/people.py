@@ -10,7 +10,7 @@ from examples.slack_standin.delivery import Delivery, Via
 from examples.slack_standin.errors import NotOnScreen
 from examples.slack_standin.handles import Handles
 from examples.slack_standin.http_post import RequestUrl
-from examples.slack_standin.payloads import block_actions, view_closed, view_submission
+from examples.slack_standin.payloads import block_actions, view_actions, view_closed, view_submission
 from examples.slack_standin.records import JSON, Ephemeral, Message, User, View
 from examples.slack_standin.socketmode import SocketMode
 from examples.slack_standin.workspace import Workspace
@@ -47,6 +47,15 @@ class People:
         blocks = shown.blocks if isinstance(shown, Ephemeral) else shown.history[revision].blocks
         action = self._action(blocks, action_id, value)
         return await self._deliver(self._block_actions(user, shown, action), via)
+
+    async def click_in_view(
+        self, user_id: str, view_id: str, action_id: str, value: str | None = None, *, via: Via | None = None
+    ) -> Delivery:
+        """Press a button in a form. Raises NotOnScreen when the form is not open or has no such button."""
+        user = self.workspace.user(user_id)
+        view = self.workspace.view_of(user, view_id)
+        action = self._action(tuple(view.blocks), action_id, value)
+        return await self._deliver(view_actions(user, self.handles.issue_trigger(user.id), view, action), via)
 
     async def submit_view(self, user_id: str, view_id: str, values: JSON, *, via: Via | None = None) -> Delivery:
         """Send the form with `values`, by action_id: `{"reason": "not today"}`.

@@ -161,7 +161,10 @@ class Ephemeral:
 
 @dataclass(slots=True)
 class View:
-    """A modal in front of `user`: `open` until it is submitted, cleared or closed; `errors` by block_id."""
+    """A modal in front of `user`: `open` until it is submitted, cleared or closed; `errors` by block_id.
+
+    `root` is the lowest form of the stack that it was pushed on, `below` the one right under it.
+    """
 
     id: str
     user: str
@@ -169,13 +172,15 @@ class View:
     hash: str
     open: bool = True
     errors: dict[str, str] = field(default_factory=dict)
+    root: str = ""
+    below: str = ""
 
     @property
     def blocks(self) -> list[JSON]:
         return list(self.body["blocks"])
 
     def as_json(self, values: JSON | None = None) -> JSON:
-        optional = dict.fromkeys(("close", "submit", "previous_view_id"))
+        optional = dict.fromkeys(("close", "submit"))
         return {
             **optional,
             "private_metadata": "",
@@ -189,7 +194,8 @@ class View:
             "app_id": APP_ID,
             "bot_id": BOT_ID,
             "app_installed_team_id": TEAM_ID,
-            "root_view_id": self.id,
+            "root_view_id": self.root or self.id,
+            "previous_view_id": self.below or None,
             "hash": self.hash,
             "state": {"values": values or {}},
         }

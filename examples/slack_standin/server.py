@@ -4,6 +4,7 @@ One listener is Slack (`api_url`, sockets, uploads, response_urls) and can be ma
 (`viewer_url`, the page and `/standin/…`) and always answers.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
@@ -156,6 +157,17 @@ class SlackStandin:
     def calls(self) -> dict[str, int]:
         return self.web_api.calls
 
+    def twice(self) -> list[Message]:
+        """Messages whose metadata an earlier one has, too: an app that names each of its messages posted it twice."""
+        seen: set[str] = set()
+        found = []
+        for message in self.workspace.log:
+            name = json.dumps([message.channel, message.metadata], sort_keys=True)
+            if message.metadata and name in seen:
+                found.append(message)
+            seen.add(name)
+        return found
+
     async def wait_for_message(
         self, channel: str, predicate: Callable[[Message], bool] = lambda message: True, timeout: float = 10.0
     ) -> Message:
@@ -177,11 +189,11 @@ class SlackStandin:
         return await self.workspace.wait_for(look, timeout)
 
     async def wait_for_view(self, user: str, timeout: float = 10.0) -> View:
-        """The modal that is open in front of `user`. Raises TimeoutError."""
+        """The modal that is open in front of `user`, of several the topmost. Raises TimeoutError."""
         user_id = self.workspace.user(user).id
 
         def look() -> View | None:
-            return next((view for view in self.views if view.open and view.user == user_id), None)
+            return next((view for view in reversed(self.views) if view.open and view.user == user_id), None)
 
         return await self.workspace.wait_for(look, timeout)
 
@@ -205,6 +217,12 @@ class SlackStandin:
         """Press a button as `user` (id or name), see `People.click`; returns once it is acked or has failed."""
         delivery = await self.people.click(user, message_ts, action_id, value, via=via, revision=revision)
         return await delivery.settled() if wait else delivery
+
+    async def click_in_view(
+        self, user: str, view_id: str, action_id: str, value: str | None = None, via: Via | None = None
+    ) -> Delivery:
+        """Press a button in a form, see `People.click_in_view`; returns once it is acked or has failed."""
+        return await (await self.people.click_in_view(user, view_id, action_id, value, via=via)).settled()
 
     async def submit_view(
         self, user: str, view_id: str, values: JSON, via: Via | None = None, *, wait: bool = True

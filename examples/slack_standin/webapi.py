@@ -26,7 +26,7 @@ OPEN_METHODS = {"api.test"}
 
 @dataclass(slots=True)
 class WebApi:
-    """The HTTP side of the Web API. `calls` counts what was asked, by method, refused calls included."""
+    """The HTTP side of the Web API. `calls` counts what was asked, by method, `refused` what got a 429 for its rate."""
 
     workspace: Workspace
     handles: Handles
@@ -38,6 +38,7 @@ class WebApi:
     base_url: str = ""
     archive_url: str = ""
     calls: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -80,16 +81,22 @@ class WebApi:
             raise SlackError("not_allowed_token_type")
 
     def _throttle(self, method: str, arguments: JSON) -> None:
+        """Raises SlackError ratelimited, with the whole seconds to wait; shrunk ones are not rounded."""
         limits = self.limits
+        wait = 0.0
         if method == "chat.postMessage":
             key = f"post:{self._channel_key(str(arguments.get('channel')))}"
-            wait = self.rates.wait(key, limits.posts_per_second, limits.post_burst)
+            rates = [(key, limits.posts_per_second, limits.post_burst)]
+            rates.append(("post", limits.workspace_posts_per_second, limits.workspace_burst))
         elif limits.tiers and method in TIERS:
-            wait = self.rates.wait(method, TIERS[method] / 60, TIERS[method])
+            rates = [(method, TIERS[method] / 60, TIERS[method])]
         else:
             return
+        for name, per_second, burst in rates:
+            wait = wait or self.rates.wait(name, per_second / limits.second, burst)
         if wait:
-            raise SlackError("ratelimited", retry_after=max(1, math.ceil(wait)))
+            self.refused[method] = self.refused.get(method, 0) + 1
+            raise SlackError("ratelimited", retry_after=max(1, math.ceil(wait)) if limits.second >= 1 else wait)
 
     def _channel_key(self, name: str) -> str:
         """`#ops`, `ops` and `C1` are one channel, with one rate."""

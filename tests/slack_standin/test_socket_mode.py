@@ -218,3 +218,26 @@ async def test_the_value_tells_equal_buttons_apart(standin: SlackStandin, socket
     async with socket() as app:
         await standin.click("alice", message.ts, "approve", "op-2")
         assert (await app.next()).payload["actions"][0]["value"] == "op-2"
+
+
+async def test_a_button_in_a_form_pushes_another_on_top_of_it(
+    standin: SlackStandin, socket: Socket, web: AsyncWebClient, question: Message
+):
+    lowest = modal(submit=None, blocks=[section("each"), actions(button("deny", "op-7"))])
+    lowest.pop("submit")
+    async with socket() as app:
+        await standin.click("alice", question.ts, "approve")
+        trigger = (await app.next()).payload["trigger_id"]
+        await web.views_open(trigger_id=trigger, view=lowest)
+        below = await standin.wait_for_view("alice")
+        assert (await standin.click_in_view("alice", below.id, "deny")).acked
+        clicked = (await app.next()).payload
+        assert clicked["container"] == {"type": "view", "view_id": below.id}
+        assert clicked["actions"][0]["value"] == "op-7"
+        assert "channel" not in clicked
+        pushed = (await web.views_push(trigger_id=clicked["trigger_id"], view=modal()))["view"]
+        assert (pushed["root_view_id"], pushed["previous_view_id"]) == (below.id, below.id)
+        top = await standin.wait_for_view("alice")
+        await standin.submit_view("alice", top.id, {"reason": "no"})
+        assert not top.open
+        assert below.open

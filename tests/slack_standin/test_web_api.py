@@ -284,3 +284,34 @@ async def test_users_of_ones_own(clock: ManualClock):
         web = AsyncWebClient(standin.bot_token, base_url=standin.api_url)
         names = [member["name"] for member in (await web.users_list())["members"]]
     assert names == ["carol", "countersign"]
+
+
+async def test_history_comes_in_pages_that_a_cursor_joins(web: AsyncWebClient) -> None:
+    sent = [(await web.chat_postMessage(channel="C0APPROVE", text=str(number)))["ts"] for number in range(5)]
+    found: list[str] = []
+    cursor = None
+    while cursor != "":
+        page = await web.conversations_history(channel="C0APPROVE", limit=2, cursor=cursor)
+        found += [message["ts"] for message in page["messages"]]
+        cursor = page["response_metadata"]["next_cursor"]
+    assert found == sent[::-1]
+
+
+async def test_the_workspace_has_a_limit_over_all_channels() -> None:
+    channels = [Channel(f"C{number}", f"c{number}") for number in range(4)]
+    limits = Limits(post_burst=100, workspace_burst=3, workspace_posts_per_second=0.001)
+    async with SlackStandin(channels=channels, limits=limits) as slack:
+        web = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
+        for channel in channels[:3]:
+            await web.chat_postMessage(channel=channel.id, text="x")
+        with pytest.raises(SlackApiError, match="ratelimited"):
+            await web.chat_postMessage(channel=channels[3].id, text="x")
+        assert slack.web_api.refused == {"chat.postMessage": 1}
+
+
+async def test_a_message_posted_twice_is_told_by_its_metadata(standin: SlackStandin, web: AsyncWebClient) -> None:
+    metadata = {"event_type": "t", "event_payload": {"id": "1"}}
+    await web.chat_postMessage(channel="C0APPROVE", text="x", metadata=metadata)
+    assert standin.twice() == []
+    again = await web.chat_postMessage(channel="C0APPROVE", text="x", metadata=metadata)
+    assert [message.ts for message in standin.twice()] == [again["ts"]]

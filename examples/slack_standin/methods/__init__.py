@@ -32,6 +32,7 @@ METHODS: dict[str, Method] = {
     "users.list": users.list_users,
     "users.lookupByEmail": users.lookup_by_email,
     "views.open": views.open_view,
+    "views.push": views.push_view,
     "views.update": views.update,
 }
 

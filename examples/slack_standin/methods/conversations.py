@@ -59,15 +59,16 @@ def replies(call: Call) -> JSON:
 
 def _page(call: Call, messages: list[Message]) -> JSON:
     oldest, latest = call.text("oldest", "0"), call.text("latest") or "9999999999.999999"
-    inclusive, limit = call.flag("inclusive"), _limit(call)
+    inclusive, limit, start = call.flag("inclusive"), _limit(call), call.number("cursor", 0)
     within = [
         message
         for message in messages
         if oldest < message.ts < latest or (inclusive and message.ts in (oldest, latest))
     ]
     metadata = call.flag("include_all_metadata")
-    shown = [message.as_json(metadata=metadata) for message in within[:limit]]
-    return {"messages": shown, "has_more": len(within) > limit}
+    shown = [message.as_json(metadata=metadata) for message in within[start : start + limit]]
+    following = str(start + limit) if start + limit < len(within) else ""
+    return {"messages": shown, "has_more": bool(following), "response_metadata": {"next_cursor": following}}
 
 
 def _limit(call: Call) -> int:

@@ -1,4 +1,4 @@
-"""views.*: modals, opened with a trigger_id that lives three seconds and works once."""
+"""views.*: modals, opened with a trigger_id that lives three seconds and works once, at most three on each other."""
 
 import json
 from typing import Any
@@ -10,6 +10,7 @@ from examples.slack_standin.records import JSON, View
 from examples.slack_standin.workspace import Workspace
 
 VIEW_BYTES = 250_000  # view_too_large
+STACK = 3  # "a maximum of 3 views in the view stack"
 
 
 def open_view(call: Call) -> JSON:
@@ -20,6 +21,20 @@ def open_view(call: Call) -> JSON:
     workspace = call.workspace
     view = workspace.show(View(workspace.new_id("V"), user_id, body, workspace.new_ts()))
     return {"view": view.as_json()}
+
+
+def push_view(call: Call) -> JSON:
+    """On top of the one that is open; with the trigger of something done in that form."""
+    body = checked(call, call.structured("view"))
+    user_id = call.handles.exchange_trigger(call.required("trigger_id"))
+    workspace = call.workspace
+    stack = [view for view in workspace.views.values() if view.open and view.user == user_id]
+    if not stack:
+        raise SlackError("not_found")
+    if len(stack) >= STACK:
+        raise SlackError("push_limit_reached")
+    view = View(workspace.new_id("V"), user_id, body, workspace.new_ts(), root=stack[0].id, below=stack[-1].id)
+    return {"view": workspace.show(view).as_json()}
 
 
 def update(call: Call) -> JSON:
