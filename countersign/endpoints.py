@@ -39,7 +39,8 @@ def summary(endpoints: Endpoints, settings: Settings, data: str, ca: str | None)
 
 
 def _note(name: str) -> str:
-    notes = {"http": "agents connect here", "postgres": "and here to databases", "clickhouse": "the audit, read-only SQL"}
+    notes = {"http": "agents connect here", "postgres": "and here, to databases"}
+    notes |= {"clickhouse": "the audit, read-only SQL"}
     return f"   {notes[name]}" if name in notes else ""
 
 
