@@ -1,80 +1,128 @@
-"""A lane keeps order and pace, waits out a 429 in place, and gives up on one that never ends."""
-
-import asyncio
+"""The pace of messages, and whose turn it is to send them."""
 
 import pytest
+from nats.js.kv import KeyValue
 
-from services.approver.slack.lane import MAX_HELD, Lane, Lanes
-from services.approver.slack.people import by_address
-from services.approver.slack.web import RateLimited, Rejected
+from schemas import subjects
+from services.approver.people import by_address
+from services.approver.slack import lease
+from services.approver.slack.lane import Pace, Paces, wait
+from services.approver.slack.lease import LASTS, TAKEOVER, Hold, acquire
+from services.approver.slack.mirror import Seen
+from services.approver.slack.sheet import Lease, lease_key
+from services.approver.slack.web import TIMEOUT
 from services.runtime.settings import SettingsError
 from services.runtime.settings.model import Person
-from services.runtime.tasks import TaskGroup
+from tests.conftest import Bus
+
+LANE = "#agent-approvals"
 
 
-class Sent:
-    """What left, and the limits still to be met."""
+class Time:
+    """Seconds, turned by hand."""
 
-    def __init__(self, limited: int = 0) -> None:
-        self.order: list[int] = []
-        self.limited = limited
-        self.calls = 0
+    def __init__(self) -> None:
+        self.now = 100.0
 
-    async def send(self, number: int) -> int:
-        self.calls += 1
-        if self.limited:
-            self.limited -= 1
-            raise RateLimited(0.01)
-        self.order.append(number)
-        return number
+    def __call__(self) -> float:
+        return self.now
 
 
-async def test_whoever_came_first_goes_first_even_past_a_429() -> None:
-    lane, sent = Lane(pace=0.001), Sent(limited=2)
-    results = await asyncio.gather(*(lane.run(lambda number=number: sent.send(number)) for number in range(8)))
-    assert sent.order == results == list(range(8))
+def test_after_a_burst_one_goes_each_period() -> None:
+    time = Time()
+    pace, went = Pace(2, 3, time), []
+    while len(went) < 5:
+        if pace.wait:
+            time.now += pace.wait
+        pace.take()
+        went.append(time.now - 100)
+    assert went == [0, 0, 0, 2, 4]
 
 
-async def test_a_429_without_end_is_handed_back_and_the_next_goes_on() -> None:
-    lane, sent = Lane(pace=0.001), Sent(limited=MAX_HELD + 1)
-    with pytest.raises(RateLimited):
-        await lane.run(lambda: sent.send(0))
-    assert sent.calls == MAX_HELD + 1
-    assert await lane.run(lambda: sent.send(1)) == 1
+def test_a_quiet_spell_gives_the_burst_back_and_no_more() -> None:
+    time = Time()
+    pace = Pace(1, 2, time)
+    for _ in range(2):
+        pace.take()
+    time.now += 1000
+    for _ in range(2):
+        assert pace.wait == 0
+        pace.take()
+    assert pace.wait == 1
 
 
-async def test_another_refusal_is_not_repeated() -> None:
-    calls: list[None] = []
-
-    async def refuse() -> None:
-        calls.append(None)
-        raise Rejected("channel_not_found")
-
-    with pytest.raises(Rejected):
-        await Lane().run(refuse)
-    assert len(calls) == 1
-
-
-async def test_the_pace_starts_after_a_burst() -> None:
-    now = [100.0]
-    lane, sent = Lane(pace=5, burst=2, clock=lambda: now[0]), Sent()
-    await lane.run(lambda: sent.send(0))
-    await lane.run(lambda: sent.send(1))
-    waiting = TaskGroup("test").start(lane.run(lambda: sent.send(2)), "third")
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert sent.order == [0, 1]
-    assert not lane.idle
-    waiting.cancel()
-    now[0] += 5
-    await asyncio.gather(waiting, return_exceptions=True)
-    assert await lane.run(lambda: sent.send(3)) == 3
+def test_a_429_holds_everything_back_for_as_long_as_slack_asks() -> None:
+    time = Time()
+    pace = Pace(1, 3, time)
+    pace.hold(7)
+    assert pace.wait == 7
+    time.now += 7
+    assert pace.wait == 0
+    pace.take()
+    assert pace.wait == 1  # and no burst after it
 
 
-def test_each_channel_has_one_lane() -> None:
-    lanes = Lanes()
-    assert lanes.of("#a") is lanes.of("#a")
-    assert lanes.of("#a") is not lanes.of("#b")
+def test_channels_share_the_workspace_but_not_their_pace() -> None:
+    time = Time()
+    paces = Paces(clock=time)
+    one = paces.post("#a")
+    while not wait(one):
+        for pace in one:
+            pace.take()
+    assert wait(paces.post("#b")) == 0
+    for number in range(20):
+        for pace in paces.post(f"#{number}"):
+            pace.take()
+    assert wait(paces.post("#c")) > 0
+    assert wait(paces.update()) == 0
+
+
+async def bucket_of(bus: Bus) -> KeyValue:
+    return await (await bus.connect("approver")).jetstream().key_value(subjects.DELIVERIES_BUCKET)
+
+
+async def seen(bucket: KeyValue, since: float) -> Seen[Lease]:
+    entry = await bucket.get(lease_key(LANE))
+    assert entry.value
+    assert entry.revision
+    return Seen(entry.revision, Lease.model_validate_json(entry.value), since)
+
+
+async def test_one_copy_holds_a_lane_until_it_gives_it_back(bus: Bus) -> None:
+    bucket = await bucket_of(bus)
+    first = await acquire(bucket, LANE, "one", None)
+    assert first
+    assert await acquire(bucket, LANE, "two", None) is None
+    await first.release()
+    assert not first.covers(0)
+    assert await acquire(bucket, LANE, "two", None)
+
+
+async def test_a_dead_holders_lane_is_taken_over_by_one_of_those_who_wait(bus: Bus) -> None:
+    bucket, time = await bucket_of(bus), Time()
+    first = await acquire(bucket, LANE, "one", None, time)
+    assert first
+    known = await seen(bucket, time.now)
+    time.now += LASTS
+    assert not first.covers(0)  # its time is over ...
+    assert await acquire(bucket, LANE, "two", known, time) is None  # ... before another's begins
+    time.now += TAKEOVER - LASTS
+    assert await acquire(bucket, LANE, "two", known, time)
+    assert await acquire(bucket, LANE, "three", known, time) is None
+
+
+async def test_a_holder_that_was_replaced_learns_so_when_it_renews(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW", 0)
+    bucket = await bucket_of(bus)
+    first = await acquire(bucket, LANE, "one", None)
+    assert isinstance(first, Hold)
+    assert await acquire(bucket, LANE, "two", await seen(bucket, -TAKEOVER), lambda: 0)
+    await first.keep()
+    assert not first.covers(0)
+
+
+def test_a_call_to_slack_is_over_before_the_lease_is() -> None:
+    assert TIMEOUT < LASTS - lease.RENEW < LASTS < TAKEOVER
 
 
 def test_one_address_stands_for_one_person() -> None:

@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from examples.slack_standin import Limits, ManualClock, Message, NotOnScreen, SlackStandin
-from tests.slack_standin.conftest import CHANNEL, Socket, actions, button, connect, modal
+from tests.slack_standin.conftest import CHANNEL, Socket, actions, button, connect, modal, section
 
 
 async def test_a_click_reaches_the_app_and_its_ack_comes_back(standin: SlackStandin, socket: Socket, question: Message):
