@@ -19,20 +19,26 @@ from services.recorder.access import authenticator
 from services.recorder.clickhouse import Store
 from services.recorder.closing import Closer
 from services.recorder.completeness import keep_counted
+from services.recorder.erasing import keep_erased
 from services.recorder.health import StoreHealth
 from services.recorder.intake import Intake, Source
+from services.recorder.keyring import Keyring
 from services.recorder.lag import keep_measured
 from services.recorder.metrics import Metrics, make_metrics
 from services.recorder.migrate import MigrationError, migrate
 from services.recorder.place import DirectoryLock, located
+from services.recorder.position import Position
+from services.recorder.proof.note import origin
 from services.recorder.readonly_http import EmbeddedClickHouse
+from services.recorder.sealer import Sealer
 from services.recorder.seat import Seat, Writer
 from services.recorder.store_address import EmbeddedAddress
 from services.recorder.store_errors import StoreUnavailable
 from services.recorder.tables import EVENTS, SESSION_FRAMES, Table
 from services.recorder.trimming import keep_trimmed
+from services.recorder.witnesses import mailboxes, to_all
 from services.recorder.writer import StreamWriter
-from services.runtime import admin
+from services.runtime import admin, keys
 from services.runtime.identity.local import LocalKeys
 from services.runtime.identity.verifier import TokenVerifier
 from services.runtime.nats.broker import make_broker
@@ -181,6 +187,7 @@ async def _record(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
             f"size of {stream}",
         )
     await _watch_ingresses(parts, writers[0])
+    _start_sealing(parts, writers)
     await asyncio.gather(*(tasks.start(writer.run(), writer.source.stream) for writer in writers))
 
 
@@ -197,6 +204,28 @@ async def _watch_ingresses(parts: Parts, audit: StreamWriter) -> None:
     parts.context.tasks.start(keep_counted(parts.store, _writes(audit), parts.metrics), "completeness")
 
 
+def _start_sealing(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
+    """The log of each stream, its witnesses, and erasures."""
+    audit, tasks = parts.context.settings.audit, parts.context.tasks
+    key = keys.log_key(audit.signing_key, parts.context.data)
+    boxes = mailboxes(audit, parts.metrics)
+    for box, place in zip(boxes, audit.witnesses, strict=True):
+        tasks.start(box.deliver(), f"witness {place.partition(':')[0]}")
+    for writer in writers:
+        sealer = Sealer(
+            parts.store,
+            writer.source.stream,
+            origin=origin(audit.log, writer.source.stream),
+            key=key,
+            position=_position(writer),
+            metrics=parts.metrics,
+            publish=to_all(boxes),
+            window=audit.checkpoint_events,
+        )
+        tasks.start(sealer.run(_writes(writer), audit.checkpoint_every), f"seal of {writer.source.stream}")
+    tasks.start(keep_erased(parts.store, _writes(writers[0]), parts.metrics), "erasures")
+
+
 async def _migrate(store: Store) -> None:
     """Try while ClickHouse is away. Raises SettingsError when code and database do not fit."""
     async for attempt in AsyncRetrying(
@@ -206,6 +235,7 @@ async def _migrate(store: Store) -> None:
             try:
                 if applied := await migrate(store):
                     log.info("database migrated", versions=applied)
+                await Keyring(store).prepare()
             except MigrationError as error:
                 raise SettingsError(str(error)) from error
 
@@ -230,6 +260,10 @@ async def _serve_readers(parts: Parts) -> Readers:
 
 def _stored(writer: StreamWriter) -> Callable[[], int]:
     return lambda: writer.seat.position.stored
+
+
+def _position(writer: StreamWriter) -> Callable[[], Position]:
+    return lambda: writer.seat.position
 
 
 def _writes(writer: StreamWriter) -> Callable[[], bool]:

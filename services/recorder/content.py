@@ -96,8 +96,8 @@ def content_key(session_key: bytes, event_id: str) -> bytes:
 def seal(key: bytes, event_id: str, content: bytes) -> bytes:
     """Encrypt content under its `content_key`: nonce, ciphertext, tag. The same input always gives the same bytes.
 
-    The nonce is a keyed hash of the content: it repeats under a key only where everything does, so a row that is written
-    again is the same row, and two events that carry one id do not share a keystream.
+    The nonce is a keyed hash of the content: it repeats under a key only where everything does, so a row that is
+    written again is the same row, and two events that carry one id do not share a keystream.
     """
     nonce = hmac.digest(key, _NONCE_LABEL + hashlib.sha256(content).digest(), "sha256")[:NONCE_BYTES]
     return nonce + AESGCM(key).encrypt(nonce, content, event_id.encode())

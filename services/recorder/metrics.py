@@ -26,6 +26,13 @@ class Metrics:
     #: No label.
     ingress_gaps: Gauge
     closed: Counter
+    sealed_leaves: Gauge
+    unsealed_messages: Gauge
+    sealing_broken: Gauge
+    #: By witness.
+    witness_lag: Gauge
+    #: No label.
+    erased: Counter
 
 
 def make_metrics(registry: CollectorRegistry) -> Metrics:
@@ -58,5 +65,17 @@ def make_metrics(registry: CollectorRegistry) -> Metrics:
             registry=registry,
         ),
         trimmed=counter("trimmed_messages", "Stored messages removed from a stream that was filling up"),
+        sealed_leaves=gauge("sealed_leaves", "Events under the last checkpoint of a stream's log"),
+        unsealed_messages=gauge("unsealed_messages", "Stored messages that no checkpoint covers yet"),
+        sealing_broken=gauge(
+            "sealing_broken", "1 while the stored tree does not fit its last checkpoint: look at once"
+        ),
+        witness_lag=Gauge(
+            "countersign_recorder_witness_lag_seconds",
+            "Age in seconds of the oldest checkpoint that a witness has not taken",
+            ["witness"],
+            registry=registry,
+        ),
+        erased=counter("erased_sessions", "Sessions whose keys were deleted", ()),
         closed=counter("closed_operations", "Attempts closed as unknown because their ingress is gone", ()),
     )

@@ -101,7 +101,7 @@ def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table
         event.session_id,
         event.traceparent,
     )
-    row = common + fields(event)
+    row: Row = common + fields(event)
     if table in t.WITH_CONTENT:
         row = (*(_blanked(table, row, event) if parts.content else row), parts.content)
     return (table, row), (t.EVENTS, _event(event, at, delivery, stream, epoch, parts))

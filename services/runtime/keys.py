@@ -1,4 +1,4 @@
-"""The instance's own keys: the approvers' signing key (Ed25519) and the ingresses' digest key (HMAC).
+"""The instance's own keys: the approvers' and the recorder's signing keys (Ed25519), the ingresses' digest key (HMAC).
 
 Embedded, they are made in the data directory at first use. Deployed, the settings name files that the operator
 mounts: the private key into approvers only, the public one into ingresses only.
@@ -6,6 +6,7 @@ mounts: the private key into approvers only, the public one into ingresses only.
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 
 from services.runtime.data_dir import DataDir, write_once
@@ -14,6 +15,8 @@ from services.runtime.settings.approvals import ApprovalSettings
 
 PRIVATE = "approver.pem"
 PUBLIC = "approver.pub.pem"
+#: The recorder's: it signs the heads of the log.
+LOG = "log.pem"
 
 
 def create_approver_keys(data: DataDir) -> None:
@@ -34,6 +37,21 @@ def signing_key(settings: ApprovalSettings, data: DataDir) -> OKPKey:
 def trusted_keys(settings: ApprovalSettings, data: DataDir) -> tuple[OKPKey, ...]:
     """The public keys whose certificates ingress accepts; several while a key is rotated. Raises SettingsError."""
     return tuple(_read(path) for path in settings.trusted_keys or (data.keys / PUBLIC,))
+
+
+def log_key(path: Path | None, data: DataDir) -> Ed25519PrivateKey:
+    """The key that signs checkpoints: the named file, or one in the data directory, made at first use.
+
+    Raises SettingsError when it cannot be read.
+    """
+    if path is None:
+        path = data.keys / LOG
+        if not path.exists():
+            write_once(path, OKPKey.generate_key("Ed25519").as_pem(private=True))
+    key = _read(path).private_key
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SettingsError(f"{path}: not an Ed25519 private key; make one with `openssl genpkey -algorithm ed25519`")
+    return key
 
 
 def digest_key(data: DataDir) -> bytes:

@@ -1,8 +1,40 @@
-"""`audit:` of `countersign.yaml`: where the record goes and who may read it."""
+"""`audit:` of `countersign.yaml`: where the record goes, who may read it, and who else keeps the heads of its log."""
 
-from pydantic import Field
+import re
+from pathlib import Path
+from typing import Annotated
 
-from services.runtime.settings.values import Seconds, Secret, Section
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from services.runtime.settings.values import Seconds, Secret, Section, seconds
+
+#: A witness: an absolute file, an HTTP(S) address, or a Slack channel.
+_WITNESS = re.compile(r"^(file:/.+|https?://.+|slack:[#CG].+)$")
+#: C2SP tlog-checkpoint: an origin is best a schema-less URL, and has neither white space nor `+`.
+_ORIGIN = r"^[^\s+]{1,200}$"
+
+
+def _witness(value: str) -> str:
+    if not _WITNESS.match(value):
+        raise ValueError("write file:/path, https://host/path or slack:#channel")
+    return value
+
+
+def _retention(value: object) -> object:
+    """`none`, or a duration. Raises ValueError."""
+    return None if value in ("none", None) else seconds(value)
+
+
+Witness = Annotated[str, AfterValidator(_witness)]
+Retention = Annotated[Seconds | None, BeforeValidator(_retention)]
+
+
+class WitnessSlack(Section):
+    """How the recorder posts checkpoints into a channel; its own app, which needs `chat:write` and nothing else."""
+
+    bot_token: Secret
+    #: Where Slack's Web API is.
+    api_url: str = "https://slack.com/api/"
 
 
 class AuditSettings(Section):
@@ -14,3 +46,14 @@ class AuditSettings(Section):
     #: Rows and age at which a batch is written.
     batch_rows: int = Field(default=5000, ge=1, le=100_000)
     batch_age: Seconds = 0.5
+    #: Name of this instance's log in its checkpoints; `/audit` and `/recording` are appended, one log for each stream.
+    log: Annotated[str, Field(pattern=_ORIGIN)] = "countersign"
+    #: Ed25519 private key in PEM that signs checkpoints; without one, it is made in the data directory.
+    signing_key: Path | None = None
+    #: Seconds between two checkpoints, and events after which there is one sooner.
+    checkpoint_every: Annotated[Seconds, Field(gt=0)] = 10
+    checkpoint_events: int = Field(default=10_000, ge=1, le=100_000)
+    #: Who else gets the checkpoints, and how often at most.
+    witnesses: tuple[Witness, ...] = ()
+    witness_every: Annotated[Seconds, Field(gt=0)] = 300
+    witness_slack: WitnessSlack | None = None
