@@ -50,6 +50,10 @@ APPROVER_QUEUE = "approver"
 APPROVALS_BUCKET = "approvals"
 GRANTS_BUCKET = "grants"
 POLICY_BUCKET = "policy"
+#: What a change of a grant is published on (not of its count, which has one token more).
+GRANTS_CHANGED = f"$KV.{GRANTS_BUCKET}.*"
+#: Where ingress counts the uses of grants (schemas/approvals.uses_key).
+GRANT_USES = f"$KV.{GRANTS_BUCKET}.*.uses"
 #: One key per live ingress, with a time to live: its absence closes what it left open.
 INGRESSES_BUCKET = "ingresses"
 #: The recorders' write position (services/recorder/position.py).

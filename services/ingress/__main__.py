@@ -17,6 +17,7 @@ from services.ingress.emit import Emitter, new_ingress_id
 from services.ingress.gate import Gate
 from services.ingress.holding import Holding
 from services.ingress.inspection import Inspector
+from services.ingress.lasting import Lasting
 from services.ingress.masking.entities import CustomPattern
 from services.ingress.masking.errors import MaskingError
 from services.ingress.metrics import Metrics
@@ -94,6 +95,7 @@ async def start(context: Context) -> Ingress:
     parts = await _parts(context, client, verifier, upstreams)
     await parts.emitter.start()
     await parts.gate.start()
+    await parts.lasting.start()
     _background(context, parts, verifier)
     server, listener = await _listen(context, parts, tls)
     postgres = await _listen_postgres(context, parts, databases, tls) if databases else None
@@ -136,6 +138,7 @@ async def _parts(context: Context, client: Client, verifier: TokenVerifier, upst
         gate=gate,
         holding=Holding(gate, emitter, countersigned),
         countersigned=countersigned,
+        lasting=Lasting(client, countersigned.grants, utc_now),
         inspector=_inspector(settings, digest_key),
         vault=await open_vault(jetstream, context.data.secret_file("vault.key").read_bytes()),
         upstreams=upstreams,
@@ -160,6 +163,7 @@ def _background(context: Context, parts: Parts, verifier: TokenVerifier) -> None
     parts.metrics.in_flight.set_function(lambda: parts.limiter.in_flight)
     parts.metrics.outbox.set_function(lambda: parts.emitter.backlog)
     context.tasks.start(parts.emitter.run(), "outbox")
+    context.tasks.start(parts.lasting.run(), "grants in use")
     context.tasks.start(verifier.keep_fresh(), "issuers")
 
 

@@ -15,7 +15,7 @@ from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 from pydantic import ValidationError
 
-from schemas.approvals import ApprovalRecord, Grant, Step
+from schemas.approvals import ApprovalRecord, Grant, GrantUses, Step, uses_key
 from schemas.certificates import Certificate
 from schemas.events import ApprovalState, OperationAttempted
 from schemas.policies import PolicyDocument
@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 #: How often a lost compare-and-set is tried again: once for each thing the approver may still note, and some.
 SPEND_TRIES = 5
+#: How often counting a grant's use is tried again: the winner of each race is one of its holder's own operations.
+COUNT_TRIES = 32
 #: What the bus raises when a bucket cannot be read or written now.
 _BUS_ERRORS = (NatsError, OSError, TimeoutError)
 
@@ -78,12 +80,17 @@ class Countersigned:
         await self._check_policy(certificate, held)
 
     async def check_grant(self, attempt: OperationAttempted, verdict: Verdict) -> Grant:
-        """Accept an allow that rests on a grant, if the grant is still there. Raises Denied or NotDecided."""
+        """Accept an allow that rests on a grant, if the grant is still there, and count the use of one that is bounded.
+
+        Raises Denied or NotDecided. What it allows runs `under` the grant returned (lasting.py).
+        """
         certificate = self._verified(verdict.certificate or "", verdict)
         _check(certificate, attempt, verdict, self.clock())
         if certificate.kind != "grant":
             raise _refused("the certificate is no grant", verdict)
         await self._check_policy(certificate, verdict)
+        if certificate.max_uses:
+            await self._count_use(certificate, verdict)
         try:
             entry = await self.grants.get(certificate.id)
             return Grant.model_validate_json(entry.value or b"")
@@ -91,6 +98,32 @@ class Countersigned:
             raise _refused("the grant was revoked", verdict) from None
         except (*_BUS_ERRORS, ValidationError) as error:
             raise not_decided("the grant could not be checked; nothing was forwarded") from error
+
+    async def _count_use(self, certificate: Certificate, verdict: Verdict) -> None:
+        """Compare-and-set, before the grant itself is read: a use that then is refused is lost, never one too many."""
+        key = uses_key(certificate.id)
+        for _ in range(COUNT_TRIES):
+            try:
+                uses, revision = await self._uses(key, verdict)
+                if uses >= certificate.max_uses:
+                    raise _refused(f"the grant has been used {uses} times, which is all it allows", verdict)
+                await self.grants.update(key, GrantUses(uses=uses + 1).model_dump_json().encode(), revision)
+                return
+            except KeyWrongLastSequenceError:
+                continue  # somebody else used it at the same moment
+            except (*_BUS_ERRORS, ValidationError) as error:
+                raise not_decided("the grant's use could not be counted; nothing was forwarded") from error
+        raise not_decided("the grant is used by too many at once; nothing was forwarded")
+
+    async def _uses(self, key: str, verdict: Verdict) -> tuple[int, int]:
+        """How often the grant was used, and the revision that says so; 0 where nothing was counted yet."""
+        try:
+            entry = await self.grants.get(key)
+        except KeyNotFoundError as missing:
+            if missing.op:  # deleted: tidied away with its grant
+                raise _refused("the grant was revoked", verdict) from None
+            return 0, 0
+        return GrantUses.model_validate_json(entry.value or b"").uses, entry.revision or 0
 
     def _verified(self, certificate: str, verdict: Verdict) -> Certificate:
         try:

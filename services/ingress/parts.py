@@ -13,6 +13,7 @@ from services.ingress.errors import not_decided
 from services.ingress.gate import Gate
 from services.ingress.holding import Holding
 from services.ingress.inspection import Inspector
+from services.ingress.lasting import Lasting
 from services.ingress.metrics import Metrics
 from services.ingress.refusals import Refusals
 from services.ingress.upstream.http import Upstream
@@ -53,6 +54,7 @@ class Parts:
     gate: Gate
     holding: Holding
     countersigned: Countersigned
+    lasting: Lasting
     inspector: Inspector
     vault: Vault
     upstreams: Mapping[str, Upstream]

@@ -80,12 +80,13 @@ _TABLE: dict[Role, Permissions] = {
             s.APPROVER_API,
             *_write_bucket(s.APPROVALS_BUCKET),
             *_read_bucket(s.GRANTS_BUCKET),
+            s.GRANT_USES,
             *_read_bucket(s.POLICY_BUCKET),
             *_write_bucket(s.INGRESSES_BUCKET),
             *_write_bucket(s.VAULT_BUCKET),
             "$JS.FC.>",
         ),
-        subscribe=(s.VERDICTS,),
+        subscribe=(s.VERDICTS, s.GRANTS_CHANGED),
     ),
     "policy": Permissions(
         publish=(
@@ -101,7 +102,6 @@ _TABLE: dict[Role, Permissions] = {
         publish=(
             s.VERDICTS,
             s.APPROVALS_RESOLVED,
-            s.APPROVALS_WITHDRAWN,
             *_write_bucket(s.APPROVALS_BUCKET),
             *_write_bucket(s.GRANTS_BUCKET),
             *_read_bucket(s.INGRESSES_BUCKET),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import structlog
 from aiohttp import web
 
+from schemas.approvals import Grant
 from schemas.events import Outcome
 from schemas.identity import Identity
 from schemas.operations import Asked, Operation
@@ -53,6 +54,8 @@ class Exchange:
     target: Target | None = None
     identity: Identity | None = None
     upstream: Upstream | None = None
+    #: What the operation rests on when people allowed its like for a while.
+    grant: Grant | None = None
     masked_path: str = ""
     findings: Counter[str] = field(default_factory=Counter)
 
@@ -82,10 +85,14 @@ class Exchange:
         if verdict.decision is Decision.HOLD:
             return replies.accepted(verdict.approval_id or "", self.story.operation_id)
         if operation.action == "http.websocket":
-            return await websocket.relay(self.parts, self.request, self.story, self.upstream, self.target, verdict)
-        mask = verdict.obligations.mask
-        outbound = await prepare(self.parts, self.target, content, rest, mask, self.story)
-        return await self._forward(outbound, verdict)
+            lasting = self.parts.lasting.under(self.grant)
+            return await websocket.relay(
+                self.parts, self.request, self.story, self.upstream, self.target, verdict, lasting
+            )
+        async with self.parts.lasting.under(self.grant):
+            mask = verdict.obligations.mask
+            outbound = await prepare(self.parts, self.target, content, rest, mask, self.story)
+            return await self._forward(outbound, verdict)
 
     def _upstream(self, target: Target, identity: Identity) -> Upstream:
         upstream = self.parts.upstreams.get(target.connector)
@@ -148,7 +155,7 @@ class Exchange:
                 verdict = await self.parts.holding.use_presented(attempt, verdict)
             self.story.judged(verdict)
         elif verdict.decision is Decision.ALLOW and verdict.certificate:
-            await self.parts.countersigned.check_grant(attempt, verdict)
+            self.grant = await self.parts.countersigned.check_grant(attempt, verdict)
         if verdict.decision is Decision.DENY:
             raise denied(verdict.reason, verdict.rules)
         if verdict.decision is Decision.HOLD:

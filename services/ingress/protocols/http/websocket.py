@@ -6,6 +6,7 @@ have a maximum, and a slow reader slows the other side (RFC 6455; G10).
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, web
@@ -41,9 +42,15 @@ Socket = web.WebSocketResponse | ClientWebSocketResponse
 
 
 async def relay(
-    parts: Parts, request: web.BaseRequest, story: Story, upstream: Upstream, target: Target, verdict: Verdict
+    parts: Parts,
+    request: web.BaseRequest,
+    story: Story,
+    upstream: Upstream,
+    target: Target,
+    verdict: Verdict,
+    lasting: AbstractAsyncContextManager[None],
 ) -> web.WebSocketResponse:
-    """Open the upstream first, then accept the agent's upgrade; relay until either side closes."""
+    """Open the upstream first, then accept the agent's upgrade; relay until either side closes, or `lasting` ends."""
     offered = tuple(p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip())
     fields = headers.for_upstream(request.headers, injected=upstream.injected_fields)
     for name in [name for name in fields if name.lower() in _HANDSHAKE]:
@@ -62,7 +69,8 @@ async def relay(
         on_reply = mask.model_copy(update={"request": mask.response, "restore": False})
         inward = _Direction(parts, story, "response", on_reply, full, upstream.clean)
         try:
-            code = await _both(outward.pump(near, far), inward.pump(far, near))
+            async with lasting:
+                code = await _both(outward.pump(near, far), inward.pump(far, near))
             story.finish(Outcome.FORWARDED, status="101")
         except GatewayError as error:  # too late for an HTTP answer: the close frame has to tell
             code = _POLICY_VIOLATION
