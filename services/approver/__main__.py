@@ -66,7 +66,7 @@ async def start(context: Context) -> Approver:
     on_requested.subscribe(broker, desk.approvals)
     on_ingress.subscribe(broker, desk)
     on_query.subscribe(broker, on_query.Api(desk, watching, granted, verifier))
-    desk.channels += await configured.channels(context, desk, client)
+    desk.channels += await configured.channels(context, desk, client, verifier)
     for channel in desk.channels:
         channel.subscribe(broker)
         channel.serve(app)

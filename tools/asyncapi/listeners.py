@@ -13,8 +13,7 @@ from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber, PullStreamSubscriber
 
 from schemas import subjects
-from services.approver import on_query, on_requested, on_withdrawn
-from services.approver.slack import questions
+from services.approver import contract
 from services.policy import listen
 from services.recorder.__main__ import SOURCES
 from services.recorder.intake import ACK_WAIT, Intake
@@ -42,10 +41,7 @@ def brokers() -> dict[Role, NatsBroker]:
     """Each service's broker with all its subscribers, unconnected."""
     policy, approver, recorder = make_broker(None), make_broker(None), make_broker(None)
     listen.declare(policy)
-    on_requested.subscribe(approver, _NOTHING)
-    on_withdrawn.subscribe(approver, _NOTHING)
-    on_query.subscribe(approver, _NOTHING)
-    questions.subscribe(approver, _NOTHING, _NOTHING)
+    contract.declare(approver)
     for source, _ in SOURCES:
         Intake(recorder, source, _NOTHING, rows=1, age=1)
     return {"policy": policy, "approver": approver, "recorder": recorder}

@@ -19,6 +19,7 @@ import structlog
 from schemas.approvals import Notice
 from schemas.events import ApprovalRequested
 from services.approver import once, pending
+from services.approver.asking import when_due
 from services.approver.email import letters
 from services.approver.email.letters import Letter, compose
 from services.approver.email.page import Page
@@ -33,8 +34,6 @@ from services.approver.store import Approvals
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks whether the blast radius is there.
-LOOK = 0.2
 SENT = "sent"
 
 _LEADS = {
@@ -62,12 +61,9 @@ class Questions:
 
     async def ask(self, request: ApprovalRequested) -> None:
         """Mail the question to everybody who may decide now. Raises MailTrouble, Busy, StoreUnavailable."""
-        record = await self.approvals.create(request)
-        while record.open and not record.preview_due(self.clock()):
-            await asyncio.sleep(LOOK)
-            record = await self.approvals.load(request.approval_id) or record
+        await when_due(self.approvals, request, self.clock)
         async with self.turn:
-            record = await self.approvals.load(request.approval_id) or record
+            record = await self.approvals.create(request)  # as it stands after waiting for its turn
             if not record.open:
                 return  # settled before anybody was asked
             await self._mail(record, [*self._deciding(record), *_copied(record)], "question")
