@@ -13,9 +13,10 @@ from schemas.identity import Identity
 from schemas.verdicts import MaskObligation, Obligations, Requirement
 from services.approver.pending import Approve, Deny, move
 from services.approver.record import Held, asked
-from services.approver.slack.blocks import APPROVE, DENY, duration, message, windows
-from services.approver.slack.modal import deny_form, refusal_view
+from services.approver.slack.blocks import APPROVE, DENY, message, summary
+from services.approver.slack.modal import break_glass_form, deny_form, refusal_view
 from services.approver.slack.text import Excerpt
+from services.approver.slack.words import duration, windows
 from tests.approver.builders import AGENT, DBA, SECURITY, person, question
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -55,7 +56,7 @@ def test_it_says_who_what_why_until_when_and_whose_words() -> None:
     for expected in (
         "agent-7", "agent@example.com", "agents", "sql.delete", "orders", "env=prod", "POST /v1/refunds?dry=no",
         "DELETE FROM orders WHERE id = 7", "writes-need-a-person", "the customer asked for it", "EMAIL × 2",
-        "response pii", "customers.email", "0 of 1 from `dba`", request.approval_id, "ab" * 32,
+        "response pii", "customers.email", "Still needed: `1 more of dba`", request.approval_id, "ab" * 32,
         f"<!date^{int(NOW.timestamp()) + 900}^",
     ):  # fmt: skip
         assert expected in text
@@ -75,7 +76,8 @@ def test_the_buttons_are_what_the_terms_allow() -> None:
 def test_a_grant_spells_out_its_scope_before_it_is_given() -> None:
     [row] = [block for block in message(asked(question(now=NOW)))[1] if block["type"] == "actions"]
     text = row["elements"][2]["confirm"]["text"]["text"]
-    assert "For 1 h, agent-7 may do everything that rule writes-need-a-person asks about on orders" in text
+    assert "without asking whatever the rule writes-need-a-person asks about from agent-7" in text
+    assert "on orders, for 1 h" in text
 
 
 def test_once_settled_it_says_who_and_when_and_the_buttons_are_gone() -> None:
@@ -89,7 +91,7 @@ def test_once_settled_it_says_who_and_when_and_the_buttons_are_gone() -> None:
 
 def test_progress_names_those_who_approved() -> None:
     record = settled(asked(question(DBA.model_copy(update={"quorum": 2}), now=NOW)), Approve(ALICE))
-    assert "1 of 2 from `dba`" in shown(record)
+    assert "Still needed: `1 more of dba`" in shown(record)
     assert "alice@example.com" in shown(record)
     assert APPROVE in actions(record)
 
@@ -147,7 +149,8 @@ def test_hostile_text_is_inert_visible_and_within_slacks_limits(
     text, blocks = message(record)
     assert message_complaints(blocks) == []
     assert text_length(blocks) <= MESSAGE_TEXT
-    assert view_complaints(deny_form(record)) == []
+    assert view_complaints(deny_form(record.approval_id, summary(record))) == []
+    assert view_complaints(break_glass_form(record.approval_id, summary(record), "V1|x")) == []
     assert view_complaints(refusal_view(one or "x")) == []
     live = {found.split("^")[0] for part in [text, *mrkdwn_texts(blocks)] for found in references(part)}
     assert live <= {"!date"}

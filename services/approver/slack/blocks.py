@@ -90,6 +90,8 @@ def operation(record: Held) -> list[Block]:
         path = asked.path + (f"?{query}" if query else "")
         blocks.append(kit.section(code(f"{asked.method} {path}".strip(), PATH)))
     blocks += statement(record)
+    if radius := radius_of(record):
+        blocks.append(kit.section(f"*Blast radius:* {radius}"))
     if found := notes(record):
         blocks.append(kit.context(found))
     return blocks
@@ -127,8 +129,6 @@ def notes(record: Held) -> list[str]:
     """What was found out about the operation, and what will be done to it."""
     request = record.request
     found: list[str] = []
-    if radius := radius_of(record):
-        found.append(f"Blast radius: {radius}")
     if request.findings:
         entities = ", ".join(f"{name} × {number}" for name, number in sorted(request.findings.items()))
         found.append(f"Found in the request: {code(entities, NAMES)}")
@@ -162,7 +162,7 @@ def caller_words(record: Held) -> list[Block]:
 def progress(records: list[Held]) -> list[Block]:
     """Who has said yes, who is still needed, and that time is running. `records` are open, and need the same people."""
     first = records[0]
-    wanted = {line(needed(record), NEEDED) for record in records}
+    wanted = {code(needed(record), NEEDED) for record in records}
     texts = [f"Still needed: {wanted.pop()}" if len(wanted) == 1 else "Still needed: see each"]
     if len(records) == 1 and first.approved_by:
         texts.append("Yes from " + names(reviewer.label for reviewer in first.approved_by))

@@ -43,7 +43,9 @@ def message(sheet: Sheet, records: Sequence[Held]) -> tuple[str, list[Block]]:
     blocks = [header(first, f"{_title(records)}"), facts(first, _until(records), code(_touches(records), NAMES))]
     blocks.append(kit.section(f"The same {len(records)} times, but for what stands at {HOLE}:\n{fence(shown)}"))
     blocks += kit.paragraphs(_listed(records, rows))
-    if common := _common_notes(records):
+    if (radius := radius_of(first)) and _same_radius(records):
+        blocks.append(kit.section(f"*Blast radius of each:* {radius}"))
+    if common := notes(first):  # findings and masks are part of the shape
         blocks.append(kit.context(common))
     blocks += caller_words(first)
     if still_open:
@@ -51,7 +53,7 @@ def message(sheet: Sheet, records: Sequence[Held]) -> tuple[str, list[Block]]:
     else:
         blocks += _settled(records)
     blocks.append(_footer(sheet, first))
-    return summary(still_open[0] if still_open else first, len(records)), blocks
+    return summary((still_open or records)[0], len(still_open or records)), blocks
 
 
 def tallied(records: Sequence[Held]) -> str:
@@ -87,7 +89,7 @@ def _operations(records: Sequence[Held]) -> tuple[str, list[tuple[str, ...]]]:
 
 
 def _listed(records: Sequence[Held], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    single = len({radius_of(record) for record in records}) == 1
+    single = _same_radius(records)
     lines = []
     for number, (record, row) in enumerate(zip(records, rows, strict=True), 1):
         radius = "" if single else radius_of(record)
@@ -100,10 +102,8 @@ def _values(row: tuple[str, ...]) -> str:
     return ", ".join(code(value, VALUE) for value in row)
 
 
-def _common_notes(records: Sequence[Held]) -> list[str]:
-    """Findings and masks are part of the shape; the blast radius may differ, and then stands with each."""
-    same = len({radius_of(record) for record in records}) == 1
-    return [note for note in notes(records[0]) if same or not note.startswith("Blast radius")]
+def _same_radius(records: Sequence[Held]) -> bool:
+    return len({radius_of(record) for record in records}) == 1
 
 
 def _touches(records: Sequence[Held]) -> str:
@@ -119,12 +119,13 @@ def _until(records: Sequence[Held]) -> str:
 
 def _decide(sheet: Sheet, records: Sequence[Held], still_open: Sequence[Held]) -> Block:
     value, number = Selection.of(sheet, records).value, len(still_open)
+    all_of = f"all {number}" if number > 1 else "the last one"
     words = (
         f"Approves the {count(number, 'operation')} open in this list, each by itself. What comes later is not covered."
     )
     buttons = [
         kit.button(
-            f"Approve all {number}",
+            f"Approve {all_of}",
             APPROVE,
             value,
             "primary",
@@ -133,7 +134,7 @@ def _decide(sheet: Sheet, records: Sequence[Held], still_open: Sequence[Held]) -
     ]
     buttons += [_grant_button(still_open[0], seconds, value, number) for seconds in windows(still_open[0])]
     buttons.append(kit.button("Review each…", REVIEW, value))
-    buttons.append(kit.button(f"Deny all {number}…", DENY, value, "danger"))
+    buttons.append(kit.button(f"Deny {all_of}…", DENY, value, "danger"))
     return kit.actions("decide", buttons)
 
 

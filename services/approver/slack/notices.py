@@ -48,7 +48,9 @@ def answer(records: Sequence[Held]) -> Message | None:
     if len(records) == 1:
         return _answer_to_one(records[0])
     text = f"Your {len(records)} requests for {_what(records[0])}: {tallied(records)}"
-    reasons = dict.fromkeys((record.decided_by, record.reason) for record in settled if record.reason)
+    reasons = dict.fromkeys(
+        (record.decided_by, record.reason) for record in settled if record.decided_by and record.reason
+    )
     said = [f"{code(by, NAME)}: {line(reason, REASON)}" for by, reason in list(reasons)[:5]]
     return text, [kit.section(text), *kit.paragraphs(said)]
 
