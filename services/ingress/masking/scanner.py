@@ -87,6 +87,13 @@ class Scanner:
         hits = self._hits(data)
         return self._spans(data, hits, list(self._candidates(hits, data, since))) if hits else []
 
+    def begins_in(self, data: bytes) -> bool:
+        """Whether a value may begin anywhere in it; False is sure, whatever stands before or after the data.
+
+        A quick answer for many short texts at once, joined by line ends.
+        """
+        return bool(self._hits(data))
+
     def view(self, data: bytes, since: int) -> View:
         """The values that more text cannot change, and from which index on it still may."""
         hits = self._hits(data)

@@ -1,0 +1,132 @@
+"""One value of a row: masked whole, or what is found in it masked, so that it is still valid for its type."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+from services.ingress.masking.replace import Replacer
+from services.ingress.masking.rows.fields import Field
+from services.ingress.masking.rows.types import Family, family, spelt
+from services.ingress.masking.scanner import Match, Scanner
+from services.ingress.masking.structure.document import Rules, masker_for, passes_untouched
+from services.ingress.masking.text import mask_bytes
+
+#: The name under which a column masked by rule is counted and labelled.
+COLUMN = "COLUMN"
+
+_MEDIA = {
+    Family.TEXT: "text/plain",
+    Family.JSON: "application/json",
+    Family.JSONB: "application/json",
+    Family.XML: "application/xml",
+}
+#: How a text begins that a reader may take for JSON or markup, with escapes in it.
+_DOCUMENT = (b"{", b"[", b'"', b"<")
+#: The version that precedes a binary jsonb.
+_JSONB_VERSION = b"\x01"
+#: The length of an element inside a binary array or composite: no part of the text beside it.
+_LENGTH = re.compile(rb"\0\0[\s\S][\s\S]")
+
+
+class Values:
+    """Masks values in one mask's style."""
+
+    def __init__(self, scanner: Scanner | None, replacer: Replacer) -> None:
+        self.counts: Counter[str] = Counter()
+        self._scanner = scanner
+        self._replacer = replacer
+        self._rules = Rules(scanner, replacer) if scanner else None
+
+    def take_pairs(self) -> dict[str, str]:
+        """Placeholder to value, since the last call."""
+        return self._replacer.take_pairs()
+
+    def anything_in(self, data: bytes) -> bool:
+        """Whether the scanner must look at the values that make up this text, each by itself."""
+        return self._scanner is not None and self._scanner.begins_in(data)
+
+    def hide(self, raw: bytes, field: Field) -> bytes | None:
+        """What stands for the whole value; None is NULL."""
+        self.counts[COLUMN] += 1
+        kind = family(field.type)
+        if kind in (Family.BYTEA, Family.OTHER) or (field.binary and not field.type):
+            return None
+        text = self._replacer.replace(Match(0, len(raw), COLUMN, raw.decode("utf-8", "replace")))
+        if kind is Family.JSON:
+            return json.dumps(text).encode()
+        if kind is Family.JSONB:
+            return (_JSONB_VERSION if field.binary else b"") + json.dumps(text).encode()
+        return text.encode()
+
+    def look(self, raw: bytes, field: Field) -> bytes | None:
+        """The value without what is found in it; the same object when nothing is. Raises MaskingError."""
+        if self._scanner is None or self._rules is None:
+            return raw
+        kind = family(field.type)
+        if kind is Family.TEXT and (field.type or not field.binary):
+            return self.text(raw)
+        if kind is Family.JSONB and field.binary:
+            masked = self._document(raw[1:], Family.JSON)
+            return raw if masked == raw[1:] else raw[:1] + masked
+        if kind in _MEDIA and (field.type or not field.binary):
+            return self._document(raw, kind)
+        return self._or_null(raw, field)
+
+    def text(self, raw: bytes) -> bytes:
+        """A text without what is found in it; documents in it are read as such."""
+        return self._document(raw, Family.TEXT)
+
+    def _document(self, raw: bytes, kind: Family) -> bytes:
+        assert self._rules is not None
+        if (kind is Family.TEXT and raw.lstrip()[:1] not in _DOCUMENT) or not _is_utf8(raw):
+            masked, counts = mask_bytes(raw, self._rules.scanner, self._replacer)
+            self.counts.update(counts)
+            return masked if counts else raw
+        if passes_untouched(raw, _MEDIA[kind], self._rules):
+            return raw
+        masker = masker_for(_MEDIA[kind], self._rules)
+        masked = masker.feed(raw) + masker.close()
+        self.counts.update(masker.counts)
+        return masked if masker.counts else raw
+
+    def _or_null(self, raw: bytes, field: Field) -> bytes | None:
+        found = self._found(raw, field)
+        if not found:
+            return raw
+        self.counts.update({found: 1})
+        return None
+
+    def _found(self, raw: bytes, field: Field) -> str:
+        """The entity of the first value in it, in whatever way it is written; "" for none."""
+        assert self._scanner is not None
+        for reading in _readings(raw, field):
+            for span in self._scanner.spans(reading):
+                return span.entity
+        return ""
+
+
+def _readings(raw: bytes, field: Field) -> list[bytes]:
+    """How a value that is no text may be read as one."""
+    if field.binary:
+        text = spelt(raw, field.type)
+        if text is not None:
+            return [text.encode()]
+        return [raw, _LENGTH.sub(b"\n\n\n\n", raw)]
+    if family(field.type) is Family.BYTEA and raw.startswith(b"\\x"):
+        try:
+            return [bytes.fromhex(raw[2:].decode())]
+        except ValueError:
+            return [raw]
+    plain = raw.replace(b"\\", b"").replace(b'"', b"")  # as the elements of an array or composite are escaped
+    return [raw] if plain == raw else [raw, plain]
+
+
+def _is_utf8(raw: bytes) -> bool:
+    """False of text in another client_encoding, in which ASCII at least can be found."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
