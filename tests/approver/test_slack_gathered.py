@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from examples.slack_standin.blockkit import MESSAGE_TEXT, message_complaints, text_length, view_complaints
 from examples.slack_standin.mrkdwn import code_blocks, mrkdwn_texts, references
 from schemas.approvals import Notice, Preview, Use
-from schemas.base import new_id
 from schemas.events import Outcome
 from schemas.verdicts import Requirement
 from services.approver.pending import Action, Approve, BreakGlass, Deny, Expire, Withdraw, move
@@ -105,7 +104,7 @@ def test_the_list_says_how_each_was_settled_and_asks_about_the_others() -> None:
     assert "*3.* `9` · ⌛ expired" in shown
     assert buttons(blocks)[APPROVE]["text"]["text"] == "Approve the last one"
     found[3] = moved(found[3], Withdraw("the caller left"))
-    text, blocks = gathered.message(sheet_of(found), found)
+    _, blocks = gathered.message(sheet_of(found), found)
     assert buttons(blocks) == {}
     assert "1 approved, 1 denied, 1 expired, 1 withdrawn" in words(blocks)
 
@@ -246,13 +245,9 @@ def test_hostile_values_are_inert_and_every_message_is_one_that_slack_takes(
     identity = question().identity.model_copy(
         update={"subject": elsewhere or "x", "email": elsewhere, "groups": (elsewhere,)}
     )
-    found = [
-        asked(
-            question(now=NOW, identity=identity, statement=f"x '{value.replace(chr(39), '')}' {number}", action=elsewhere or "a",
-                     resources=(elsewhere,), digest=new_id())
-        )
-        for number, value in enumerate(values)
-    ]  # fmt: skip
+    more = {"identity": identity, "action": elsewhere or "a", "resources": (elsewhere,)}
+    statements = [f"x '{value.replace(chr(39), '')}' {number}" for number, value in enumerate(values)]
+    found = records(*statements, **more)
     if end != "open":
         found = [
             moved(one, Deny(ALICE, elsewhere) if end == "denied" else Approve(ALICE, reason=elsewhere)) for one in found

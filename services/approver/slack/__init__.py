@@ -5,8 +5,8 @@ common · `sheet` one message and what hangs on it · `gathering` which sheet a 
 question · `notices` what is told beside it · `rendering` all of it, as it should be · `modal`, `review` the forms ·
 `limits` Slack's numbers.
 
-Driven: `web` calls and their errors · `lane` their pace · `board` posts, finds and updates messages · `people` accounts
-to reviewers and back · `mirror` a bucket in memory · `ledger` what is not shown yet · `lease` one copy per lane · `clerk`
-brings a lane into step · `decisions`, `interactions` clicks to the desk · `socket`, `interactivity` the two ways a click
-arrives · `channel` all of it as a `channels.Channel`.
+Driven: `web` calls and their errors · `lane` their pace · `board` posts, finds and updates messages · `people`
+accounts to reviewers and back · `mirror` a bucket in memory · `ledger` what is not shown yet · `lease` one copy per
+lane · `clerk` brings a lane into step · `decisions`, `interactions` clicks to the desk · `socket`, `interactivity` the
+two ways a click arrives · `channel` all of it as a `channels.Channel`.
 """

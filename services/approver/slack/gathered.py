@@ -32,6 +32,8 @@ from services.approver.slack.words import NAMES, count, duration, lasting, momen
 REVIEW = "countersign_review"
 #: Characters of one value, uncut: `gathering.MAX_SIZE` bounds all of them together.
 VALUE = 5000
+#: Characters of an operation's name in a list of outcomes.
+SUBJECT = 120
 #: Characters of one text, uncut: `shape.MAX_TEXT`.
 TEXT = 2600
 
@@ -66,9 +68,9 @@ def tallied(records: Sequence[Held]) -> str:
 
 
 def names_of(records: Sequence[Held]) -> list[str]:
-    """For each, in inert text, what tells it from the others; its number where nothing does."""
+    """For each, in short and inert, what tells it from the others; its number where nothing does."""
     _, rows = _operations(records)
-    return [_values(row) or f"#{number}" for number, row in enumerate(rows, 1)]
+    return [code(", ".join(row), SUBJECT) if any(row) else f"#{number}" for number, row in enumerate(rows, 1)]
 
 
 def _title(records: Sequence[Held]) -> str:

@@ -16,8 +16,8 @@ from services.approver.slack.words import NAME, NAMES, count, moment, outcome, s
 
 #: Operations listed one by one; the others are counted.
 LISTED = 20
-#: Characters of one operation's name in a list; of a reason.
-SUBJECT, REASON = 120, 500
+#: Characters of a reason.
+REASON = 500
 
 Message = tuple[str, list[Block]]
 
@@ -36,7 +36,7 @@ def outcomes(records: Sequence[Held]) -> Message | None:
         f", {count(rows, 'row')} in all" if rows else ""
     )
     names = dict(zip((record.approval_id for record in records), names_of(records), strict=True))
-    lines = [f"{_short(names[record.approval_id])}: {outcome(use)}" for record, use in used[:LISTED]]
+    lines = [f"{names[record.approval_id]}: {outcome(use)}" for record, use in used[:LISTED]]
     return title, [kit.section(f"*{title}*"), *kit.paragraphs(lines)]
 
 
@@ -91,7 +91,3 @@ def alarm(record: Held) -> Message:
 
 def _what(record: Held) -> str:
     return f"{code(record.request.operation.action, NAME)} on {code(record.request.connector.name)}"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= SUBJECT else f"{name[:SUBJECT].rstrip('`&')}…`"
