@@ -15,11 +15,11 @@ import typer
 
 from countersign.errors import CommandError, Misuse
 from countersign.export import hold as legal_hold
-from countersign.export.ocsf import event
 from countersign.export.parquet import joined
 from countersign.export.reading import VIEWS, Range, ocsf_rows, pieces
 from countersign.record import Record, opened
 from countersign.where import DataOption, when
+from services.recorder.ocsf import event
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from countersign.errors import CommandError
 from countersign.export.windows import TooMuch, Windows
 from countersign.record import QueryRefused, Record, lines
+from services.recorder.ocsf import ROWS
 
 #: Views that can be exported, with the moment that a range is about and what orders rows within it.
 VIEWS: Final = {
@@ -29,21 +30,6 @@ _ROWS: Final = """
 SELECT * FROM {view}
 WHERE {moment} >= {{since:DateTime64(3, 'UTC')}} AND {moment} < {{until:DateTime64(3, 'UTC')}} {sessions}
 ORDER BY {moment}, {order}
-"""
-_OCSF: Final = """
-SELECT o.* EXCEPT (started_at, finished_at), toUnixTimestamp64Milli(started_at) AS started_ms,
-       toUnixTimestamp64Milli(ifNull(o.finished_at, toDateTime64(0, 6, 'UTC'))) AS finished_ms,
-       p.peer AS peer, p.run AS run, p.trace_id AS trace_id
-FROM operations AS o
-ANY LEFT JOIN (
-    SELECT started_at, operation_id, peer, run, substring(traceparent, 4, 32) AS trace_id FROM attempt_details
-    WHERE started_at >= {{since:DateTime64(3, 'UTC')}} AND started_at < {{until:DateTime64(3, 'UTC')}}
-    UNION ALL
-    SELECT started_at, operation_id, peer, '' AS run, '' AS trace_id FROM outcomes
-    WHERE refused AND started_at >= {{since:DateTime64(3, 'UTC')}} AND started_at < {{until:DateTime64(3, 'UTC')}}
-) AS p USING (started_at, operation_id)
-WHERE started_at >= {{since:DateTime64(3, 'UTC')}} AND started_at < {{until:DateTime64(3, 'UTC')}} {sessions}
-ORDER BY started_at, operation_id
 """
 _OF_SESSIONS: Final = "AND session_id IN (SELECT arrayJoin({{sessions:Array(String)}}))"
 
@@ -66,7 +52,7 @@ def pieces(record: Record, view: str, wanted: Range, format_: str) -> Iterator[I
 
 def ocsf_rows(record: Record, wanted: Range) -> Iterator[dict[str, Any]]:
     """Rows for `ocsf.event`, in order."""
-    sql = _OCSF.format(sessions=_sessions(wanted).replace("session_id", "o.session_id", 1))
+    sql = ROWS.format(also=_sessions(wanted).replace("session_id", "o.session_id", 1))
     for piece in _each(record, sql, wanted, "JSONEachRow"):
         for line in lines(piece):
             yield json.loads(line)

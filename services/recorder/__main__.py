@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from aiohttp import web
@@ -19,6 +19,8 @@ from services.recorder.access import authenticator
 from services.recorder.clickhouse import Store
 from services.recorder.closing import Closer
 from services.recorder.completeness import keep_counted
+from services.recorder.delivery.place import Place
+from services.recorder.delivery.start import start_deliveries
 from services.recorder.erasing import keep_erased
 from services.recorder.health import StoreHealth
 from services.recorder.intake import Intake, Source
@@ -65,6 +67,8 @@ class Parts:
     client: Client
     broker: NatsBroker
     metrics: Metrics
+    #: Connections of their own, for who must not wait for inserts nor make them wait.
+    others: list[Store] = field(default_factory=list)
 
     @property
     def jetstream(self) -> JetStreamContext:
@@ -94,7 +98,8 @@ class Running:
             await self.readers.stop()
         await self.parts.broker.stop()
         await self.parts.client.close()
-        await self.parts.store.close()
+        for store in (self.parts.store, *self.parts.others):
+            await store.close()
         if self.parts.lock:
             self.parts.lock.release()
         await self.runner.cleanup()
@@ -188,6 +193,7 @@ async def _record(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
         )
     await _watch_ingresses(parts, writers[0])
     _start_sealing(parts, writers)
+    await _start_deliveries(parts, writers[0])
     await asyncio.gather(*(tasks.start(writer.run(), writer.source.stream) for writer in writers))
 
 
@@ -224,6 +230,19 @@ def _start_sealing(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
         )
         tasks.start(sealer.run(_writes(writer), audit.checkpoint_every), f"seal of {writer.source.stream}")
     tasks.start(keep_erased(parts.store, _writes(writers[0]), parts.metrics), "erasures")
+
+
+async def _start_deliveries(parts: Parts, audit: StreamWriter) -> None:
+    context, position = parts.context, _position(audit)
+    parts.others += start_deliveries(
+        context.settings.audit.deliver,
+        dsn=located(reveal(context.settings.audit.dsn, "audit.dsn"), context.data),
+        bucket=await parts.jetstream.key_value(s.RECORDER_BUCKET),
+        stored=lambda: Place(position().epoch, position().stored),
+        writing=_writes(audit),
+        registry=context.registry,
+        tasks=context.tasks,
+    )
 
 
 async def _migrate(store: Store) -> None:

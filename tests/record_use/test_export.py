@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countersign.errors import CommandError
-from countersign.export import ocsf
 from countersign.export.reading import Range, pieces
 from countersign.export.windows import Windows
 from countersign.record import Parameters, QueryRefused
 from schemas import subjects
 from schemas.events import OperationAttempted
+from services.recorder import ocsf
 from tests.record_use.conftest import SINCE, Asking
 from tests.record_use.world import START, World
 from tests.recorder.events import encoded

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from services.runtime.settings.delivery import DeliverySettings
 from services.runtime.settings.values import Seconds, Secret, Section, seconds
 
 #: A witness: an absolute file, an HTTP(S) address, or a Slack channel.
@@ -57,3 +58,12 @@ class AuditSettings(Section):
     witnesses: tuple[Witness, ...] = ()
     witness_every: Annotated[Seconds, Field(gt=0)] = 300
     witness_slack: WitnessSlack | None = None
+    #: Who gets every finished operation as it is recorded.
+    deliver: tuple[DeliverySettings, ...] = ()
+
+    @field_validator("deliver")
+    @classmethod
+    def _told_apart(cls, value: tuple[DeliverySettings, ...]) -> tuple[DeliverySettings, ...]:
+        if len({receiver.name for receiver in value}) < len(value):
+            raise ValueError("two receivers have the same name; each has its own place in the record")
+        return value
