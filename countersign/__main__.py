@@ -22,6 +22,7 @@ MODULES = {
     "up": "countersign.up",
     "token": "countersign.token",
     "approvals": "countersign.approvals",
+    "grants": "countersign.grants",
     "audit": "countersign.audit",
     "sessions": "countersign.sessions",
     "replay": "countersign.replay.command",

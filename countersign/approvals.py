@@ -1,20 +1,18 @@
 """`countersign approvals`: see what waits for a person, and decide it as the identity in COUNTERSIGN_TOKEN.
 
-Counterpart: the ingress's `/-/approvals` routes, which ask the approver with the caller's own token; whether they may
-decide, and that nobody decides their own operation, is settled there.
+Counterpart: `reviewing`, which asks the gateway.
 """
 
 import json as jsonlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from countersign.errors import CommandError, Misuse
-from countersign.http import json_body, send
-from countersign.where import DataOption, gateway, token
+from countersign.errors import Misuse
+from countersign.reviewing import ask, one, printable, segment, short
+from countersign.where import DataOption
 from services.runtime.settings.values import seconds
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -24,12 +22,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 #: What `show` prints, in this order; empty ones are left out.
 _SHOWN = (
-    *("approval_id", "state", "subject", "email", "groups", "connector", "action", "method", "path", "resources"),
-    *("requirements", "approved_by", "decided_by", "reason", "caller_reason", "requested_at", "expires_at"),
-    *("grant_seconds", "operation_id", "digest", "statement"),
+    *(
+        "approval_id",
+        "state",
+        "detail",
+        "subject",
+        "email",
+        "groups",
+        "connector",
+        "action",
+        "method",
+        "path",
+        "resources",
+    ),
+    *("requirements", "escalated", "approved_by", "decided_by", "reason", "caller_reason", "requested_at"),
+    *("expires_at", "preview", "use", "history", "grant_seconds", "max_uses", "operation_id", "digest", "statement"),
 )
-#: Wide enough for what decides at a glance; `show` has the whole.
-_WIDTH = 60
 
 
 @app.callback()
@@ -40,7 +48,7 @@ def _approvals() -> None:
 @app.command("list")
 def list_(json: AsJson = False, data: DataOption = None) -> None:
     """List the approvals you may see."""
-    found = _ask(data, "/-/approvals")
+    found = ask(data, "/-/approvals", "approvals")
     if json:
         print(jsonlib.dumps(found))
     elif not found:
@@ -52,7 +60,7 @@ def list_(json: AsJson = False, data: DataOption = None) -> None:
 @app.command()
 def show(approval: Id, json: AsJson = False, data: DataOption = None) -> None:
     """Show one approval whole."""
-    view = _one(_ask(data, f"/-/approvals/{_segment(approval)}"))
+    view = one(ask(data, f"/-/approvals/{_segment(approval)}", "approvals"), "approval")
     print(jsonlib.dumps(view) if json else "\n".join(_lines(view)))
 
 
@@ -69,6 +77,16 @@ def approve(
     _decide(data, approval, "approve", reason=reason, grant_seconds=_duration(grant))
 
 
+@app.command("break-glass")
+def break_glass(
+    approval: Id,
+    reason: Annotated[str, typer.Option(help="Why it cannot wait for the others; they are told.")],
+    data: DataOption = None,
+) -> None:
+    """Let an operation through alone, in an emergency, where the rule names you for that."""
+    _decide(data, approval, "break-glass", reason=reason)
+
+
 @app.command()
 def deny(
     approval: Id,
@@ -80,32 +98,13 @@ def deny(
 
 
 def _decide(data: Path | None, approval: str, verb: str, **body: Any) -> None:
-    view = _one(_ask(data, f"/-/approvals/{_segment(approval)}/{verb}", body))
+    path = f"/-/approvals/{_segment(approval)}/{verb}"
+    view = one(ask(data, path, "approvals", body), "approval")
     print(f"{view['approval_id']} {view['state']}")
 
 
-def _ask(data: Path | None, path: str, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """The approvals in the answer. Raises CommandError with the gateway's words when it refuses."""
-    front, reviewer = gateway(data), token()
-    content = None if body is None else jsonlib.dumps(body).encode()
-    headers = {"Authorization": f"Bearer {reviewer}", "Content-Type": "application/json"}
-    reply = json_body(send(front.url + path, headers, body=content, tls=front.tls()))
-    found = reply.get("approvals")
-    if not isinstance(found, list):
-        raise CommandError(f"{front.url}: not the reply of a Countersign gateway")
-    return found
-
-
-def _one(found: list[dict[str, Any]]) -> dict[str, Any]:
-    if len(found) != 1:
-        raise CommandError("404 Not Found: there is no such approval, or you may not see it")
-    return found[0]
-
-
 def _segment(approval: str) -> str:
-    if not approval.strip():
-        raise Misuse("ID: name an approval, as `countersign approvals list` shows it")
-    return quote(approval, safe="")
+    return segment(approval, "countersign approvals list")
 
 
 def _duration(text: str) -> float:
@@ -119,24 +118,11 @@ def _row(view: dict[str, Any]) -> str:
     """One line: id, state, who, where, what, until when."""
     what = view.get("statement") or f"{view.get('method', '')} {view.get('path', '')}".strip()
     cells = (view["approval_id"], view["state"], view["subject"], view["connector"], view["action"])
-    return "  ".join([*map(_printable, cells), _short(what), f"until {view['expires_at']}"])
+    return "  ".join([*map(printable, cells), short(what), f"until {view['expires_at']}"])
 
 
 def _lines(view: dict[str, Any]) -> Iterable[str]:
     for name in _SHOWN:
         if value := view.get(name):
             shown = value if isinstance(value, str) else jsonlib.dumps(value)
-            yield f"{name:<15}{_printable(shown, keep_lines=True)}"
-
-
-def _short(text: str) -> str:
-    """The head and the tail: what matters may stand at either end."""
-    plain = " ".join(_printable(text).split())
-    half = (_WIDTH - 3) // 2
-    return plain if len(plain) <= _WIDTH else f"{plain[:half]} … {plain[-half:]}"
-
-
-def _printable(text: str, *, keep_lines: bool = False) -> str:
-    """The text without control characters: what an agent wrote must not steer the reviewer's terminal."""
-    plain = text if keep_lines else text.replace("\n", " ")
-    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in plain)
+            yield f"{name:<15}{printable(shown, keep_lines=True)}"

@@ -82,7 +82,8 @@ class Api:
         if record is None or not _sees(identity, entry_of(record)):
             return _NOT_FOUND
         if query.do == "get":
-            return ApprovalReply(status=200, approvals=(view(record),))
+            shown = view(record)
+            return ApprovalReply(status=200, detail=shown.detail, approvals=(shown,))
         return await self._decide(query, record, identity, reviewer)
 
     async def _decide(
@@ -162,7 +163,7 @@ def subscribe(broker: NatsBroker, api: Api | None = None) -> None:
         ack_policy=AckPolicy.MANUAL,  # core NATS: nothing to ack; whoever asked asks again
         max_workers=MAX_QUERIES,
         title="ApprovalQuery:Approver",
-        description="Lists, shows and decides approvals, lists and revokes grants, for the bearer of the token in the header.",
+        description="Approvals and grants, for the bearer of the token in the header.",
     )
     async def on_query(query: ApprovalQuery) -> bytes:
         assert api

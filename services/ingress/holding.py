@@ -21,6 +21,8 @@ from services.ingress.gate import Gate
 
 log = structlog.get_logger(__name__)
 
+#: The code of a refusal that leaves the question open: nobody has decided while the caller waited.
+PENDING = "approval_pending"
 #: Seconds between two looks at the entry, should the verdict's message have been lost.
 POLL = 1.0
 
@@ -137,7 +139,7 @@ def _timed_out(held: Verdict) -> Denied:
         "nobody decided while the caller waited; the question stays open until it expires, and the same request "
         f"with `Countersign-Approval: {held.approval_id}` uses the answer",
         held.rules,
-        code="approval_pending",
+        code=PENDING,
     )
     error.outcome = Outcome.EXPIRED
     return error

@@ -22,7 +22,9 @@ connectors:
   vendor: {{upstream: "{upstream}"}}
 """
 POLICY = """rules:
-  - {name: refunds-need-a-person, when: 'action == "http.post"', approve: {by: [reviewers], expires: 15m, grant: 1h}}
+  - name: refunds-need-a-person
+    when: action == "http.post"
+    approve: {by: [reviewers], expires: 15m, grant: 1h, max_uses: 5, break_glass: {by: [sre]}}
 """
 
 
@@ -157,6 +159,37 @@ async def test_a_grant_lets_the_next_one_through(gateway: tuple[Cli, Up]) -> Non
     decided = cli.run("approvals", "approve", approval, "--grant", "30m", COUNTERSIGN_TOKEN=ada)
     assert decided.returncode == 0, decided.stderr
     await until(lambda: refund(cli, up, agent, 11)[0] == 200)
+    (grant,) = await until(lambda: json.loads(cli.run("grants", "list", "--json", COUNTERSIGN_TOKEN=ada).stdout))
+    assert (grant["subject"], grant["rule"], grant["approved_by"]) == ("trusted-agent", "refunds-need-a-person", "ada")
+    assert "whatever the rule refunds-need-a-person asks about from trusted-agent" in grant["scope"]
+    assert "at most 5 times" in grant["scope"]
+    eve = token(cli, "eve", "human", "visitors")
+    assert "No grant" in cli.run("grants", "list", COUNTERSIGN_TOKEN=eve).stdout
+    assert cli.run("grants", "revoke", grant["grant_id"], COUNTERSIGN_TOKEN=eve).returncode == 1
+    assert refund(cli, up, agent, 12)[0] == 200
+    await until(lambda: "of 5 times" in cli.run("grants", "list", COUNTERSIGN_TOKEN=ada).stdout)
+    revoked = cli.run("grants", "revoke", grant["grant_id"], "--reason", "enough", COUNTERSIGN_TOKEN=ada)
+    assert (revoked.returncode, revoked.stdout) == (0, f"{grant['grant_id']} revoked\n"), revoked.stderr
+    assert refund(cli, up, agent, 13)[0] != 200, "the very next operation"
+    again = cli.run("grants", "revoke", grant["grant_id"], COUNTERSIGN_TOKEN=ada)
+    assert (again.returncode, len(again.stderr.splitlines())) == (1, 1)
+
+
+async def test_glass_is_broken_by_those_named_for_it_with_a_reason(gateway: tuple[Cli, Up]) -> None:
+    cli, up = gateway
+    agent = token(cli, "refund-agent", "agent", "agents")
+    approval = held(cli, up, agent, 70)
+    ada, sam = token(cli, "ada"), token(cli, "sam", "human", "sre")
+    await listed(cli, sam, approval)
+    assert cli.run("approvals", "approve", approval, COUNTERSIGN_TOKEN=sam).returncode == 1
+    refused = cli.run("approvals", "break-glass", approval, "--reason", "fire", COUNTERSIGN_TOKEN=ada)
+    assert (refused.returncode, "does not name you" in refused.stderr) == (1, True)
+    assert cli.run("approvals", "break-glass", approval, "--reason", " ", COUNTERSIGN_TOKEN=sam).returncode == 1
+    done = cli.run("approvals", "break-glass", approval, "--reason", "shop is down", COUNTERSIGN_TOKEN=sam)
+    assert (done.returncode, done.stdout) == (0, f"{approval} approved\n"), done.stderr
+    shown = cli.run("approvals", "show", approval, COUNTERSIGN_TOKEN=ada).stdout
+    assert "in an emergency: shop is down" in shown
+    assert refund(cli, up, agent, 70, Countersign_Approval=approval)[::2] == (200, {"amount": 70})
 
 
 def test_https_is_verified(gateway: tuple[Cli, Up]) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from countersign import endpoints, environment
-from countersign.approvals import _printable, _short
 from countersign.errors import CommandError, Misuse
 from countersign.guardian import Guardian, guard
 from countersign.output import LONGEST_LINE, Output
+from countersign.reviewing import printable, short
 from countersign.supervisor import CRASHES, FIRST_DELAY, LONGEST_DELAY, Child, ChildFailed, describe, end
 from countersign.watch import BusAway, keep_applied, seen
 from services.runtime.settings import Settings
@@ -199,17 +199,17 @@ async def test_a_policy_is_tried_again_while_the_bus_is_away(tmp_path: Path) -> 
 
 
 def test_what_an_agent_wrote_cannot_steer_a_reviewers_terminal() -> None:
-    assert "\x1b" not in _printable("\x1b]0;all is well\x07 rm -rf")
-    assert "\u202e" not in _printable("\u202egnp.exe")
-    assert _printable("a\nb", keep_lines=True) == "a\nb"
-    assert _printable("a\nb") == "a b"
+    assert "\x1b" not in printable("\x1b]0;all is well\x07 rm -rf")
+    assert "\u202e" not in printable("\u202egnp.exe")
+    assert printable("a\nb", keep_lines=True) == "a\nb"
+    assert printable("a\nb") == "a b"
 
 
 def test_a_long_statement_shows_its_head_and_its_tail() -> None:
-    short = _short("SELECT 1; " + "x" * 500 + " DROP TABLE users")
-    assert short.startswith("SELECT 1;")
-    assert short.endswith("DROP TABLE users")
-    assert len(short) <= 60
+    shown = short("SELECT 1; " + "x" * 500 + " DROP TABLE users")
+    assert shown.startswith("SELECT 1;")
+    assert shown.endswith("DROP TABLE users")
+    assert len(shown) <= 60
 
 
 def test_our_own_process_is_not_in_the_way() -> None:

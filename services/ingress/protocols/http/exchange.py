@@ -7,27 +7,29 @@ are recorded, and anything unexpected is recorded as ours and closes the connect
 """
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import structlog
 from aiohttp import web
 
 from schemas.approvals import Grant
-from schemas.events import Outcome
+from schemas.events import OperationAttempted, Outcome
 from schemas.identity import Identity
 from schemas.operations import Asked, Operation
 from schemas.verdicts import Decision, Verdict
 from services.ingress.admission import check_scope, token_in
 from services.ingress.classify import http as classify
 from services.ingress.content import Content, coding_of, media_type
-from services.ingress.errors import AgentError, AgentGone, GatewayError, denied
+from services.ingress.errors import AgentError, AgentGone, Denied, GatewayError, denied
+from services.ingress.holding import PENDING
 from services.ingress.parts import Parts
-from services.ingress.protocols.http import headers, replies, reply, websocket
+from services.ingress.protocols.http import headers, preferences, replies, reply, websocket
 from services.ingress.protocols.http.connection import Connection
 from services.ingress.protocols.http.outbound import Outbound, prepare
+from services.ingress.protocols.http.preferences import Preferences
 from services.ingress.protocols.http.target import Target, TargetRefused, parse
 from services.ingress.story import Story
 from services.ingress.upstream.http import Upstream
@@ -38,9 +40,6 @@ log = structlog.get_logger(__name__)
 #: Longest `Countersign-Reason` and `Countersign-Run` kept.
 MAX_REASON = 1000
 MAX_RUN = 128
-#: RFC 7240, sections 4.1 and 4.3.
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?")
-_ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])")
 
 
 @dataclass
@@ -83,7 +82,7 @@ class Exchange:
         operation = self._operation(content)
         verdict = await self._judge(operation)
         if verdict.decision is Decision.HOLD:
-            return replies.accepted(verdict.approval_id or "", self.story.operation_id)
+            return self._accepted(verdict)
         if operation.action == "http.websocket":
             lasting = self.parts.lasting.under(self.grant)
             return await websocket.relay(
@@ -150,7 +149,7 @@ class Exchange:
         self.parts.metrics.decision_seconds.observe((self.story.decided or 0) - self.story.started)
         if verdict.decision is Decision.HOLD:
             if attempt.asked.wait_seconds > 0:
-                verdict = await self.parts.holding.wait(attempt, verdict)
+                verdict = await self._wait(attempt, verdict)
             elif attempt.asked.approval_id:
                 verdict = await self.parts.holding.use_presented(attempt, verdict)
             self.story.judged(verdict)
@@ -162,16 +161,36 @@ class Exchange:
             self.story.finish(Outcome.DEFERRED, status="202")
         return verdict
 
+    async def _wait(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
+        """The verdict of people; the hold itself when they take longer than a caller waits that prefers 202 to that."""
+        try:
+            return await self.parts.holding.wait(attempt, held)
+        except Denied as error:
+            if error.code != PENDING:
+                raise
+            if self.preferences.respond_async:
+                return held
+            error.headers |= replies.where(held.approval_id or "") | self._applied(attempt.asked.wait_seconds)
+            raise
+
+    def _accepted(self, held: Verdict) -> web.StreamResponse:
+        assert self.story.attempt
+        applied = self._applied(self.story.attempt.asked.wait_seconds)
+        return replies.accepted(held.approval_id or "", self.story.operation_id, held.reason, applied)
+
+    def _applied(self, waited: float) -> dict[str, str]:
+        applied = self.preferences.applied(waited)
+        return {"Preference-Applied": applied} if applied else {}
+
+    @cached_property
+    def preferences(self) -> Preferences:
+        """How the caller wants to learn of a hold."""
+        return preferences.parse(self.request.headers.getall("Prefer", []))
+
     def _asked(self) -> Asked:
         fields = self.request.headers
-        preferences = ",".join(fields.getall("Prefer", []))
-        wait = self.parts.settings.approvals.wait
-        if found := _WAIT.search(preferences):
-            wait = min(wait, float(found[1]))
-        if _ASYNC.search(preferences):
-            wait = 0
         return Asked(
-            wait_seconds=wait,
+            wait_seconds=self.preferences.patience(self.parts.settings.approvals.wait),
             approval_id=fields.get("Countersign-Approval"),
             reason=self.parts.inspector.line(fields.get("Countersign-Reason", "")[:MAX_REASON]).recorded,
             run=self.parts.inspector.line(fields.get("Countersign-Run", "")[:MAX_RUN]).recorded,

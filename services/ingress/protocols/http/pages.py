@@ -1,4 +1,4 @@
-"""The gateway's own routes, below `/-/`: health, metrics, and approvals for callers and reviewers.
+"""The gateway's own routes, below `/-/`: health, metrics, and approvals and grants for callers and reviewers.
 
 Approvals are the approver's business: the question goes there by request and reply, with the reviewer's own token,
 which the approver verifies itself (a compromised ingress cannot decide in anybody's name).
@@ -28,9 +28,8 @@ _ID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 APPROVER_TIMEOUT = 5.0
 #: Largest body of a decision: a reason in a person's words.
 MAX_DECISION = 16 * 1024
-#: While a question is open, a caller need not ask more often than this (seconds).
-RETRY_AFTER = "2"
-
+#: Last segment of a decision's address, to what the approver is asked to do.
+_DECISIONS = {"approve": "approve", "deny": "deny", "break-glass": "break_glass"}
 _OPEN = (ApprovalState.REQUESTED, ApprovalState.PARTLY_APPROVED)
 
 
@@ -62,10 +61,13 @@ class Pages:
                 return await self._approvals(request, ApprovalQuery(do="list"), "GET")
             case ["-", "approvals", approval_id] if _ID.match(approval_id):
                 return await self._approvals(request, ApprovalQuery(do="get", approval_id=approval_id), "GET")
-            case ["-", "approvals", approval_id, "approve"] if _ID.match(approval_id):
-                return await self._approvals(request, await _decision(request, "approve", approval_id), "POST")
-            case ["-", "approvals", approval_id, "deny"] if _ID.match(approval_id):
-                return await self._approvals(request, await _decision(request, "deny", approval_id), "POST")
+            case ["-", "approvals", approval_id, verb] if _ID.match(approval_id) and verb in _DECISIONS:
+                decision = await _decision(request, do=_DECISIONS[verb], approval_id=approval_id)
+                return await self._approvals(request, decision, "POST")
+            case ["-", "grants"]:
+                return await self._approvals(request, ApprovalQuery(do="grants"), "GET")
+            case ["-", "grants", grant_id, "revoke"] if _ID.match(grant_id):
+                return await self._approvals(request, await _decision(request, do="revoke", grant_id=grant_id), "POST")
             case _:
                 raise AgentError(404, "not_found", "the gateway has no such page")
 
@@ -83,10 +85,11 @@ class Pages:
         reply = await self._ask(query, token or "")
         if reply.status >= 400:
             raise AgentError(reply.status, "approval", reply.detail)
-        body = reply.model_dump(mode="json", include={"detail", "approvals"})
+        found = "grants" if query.do in ("grants", "revoke") else "approvals"
+        body = reply.model_dump(mode="json", include={"detail", found})
         fields = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         if query.do == "get" and any(view.state in _OPEN for view in reply.approvals):
-            fields["Retry-After"] = RETRY_AFTER
+            fields["Retry-After"] = replies.ASK_AGAIN
         return web.Response(status=reply.status, body=orjson.dumps(body), headers=fields)
 
     async def _ask(self, query: ApprovalQuery, token: str) -> ApprovalReply:
@@ -104,7 +107,7 @@ class Pages:
             raise not_decided("the approver's answer was malformed") from error
 
 
-async def _decision(request: web.BaseRequest, do: str, approval_id: str) -> ApprovalQuery:
+async def _decision(request: web.BaseRequest, **about: str) -> ApprovalQuery:
     """`{"reason": "…", "grant_seconds": 3600}`, both optional."""
     body = await request.content.read(MAX_DECISION + 1) if request.body_exists else b"{}"
     while len(body) <= MAX_DECISION and not request.content.at_eof():
@@ -113,6 +116,6 @@ async def _decision(request: web.BaseRequest, do: str, approval_id: str) -> Appr
         raise AgentError(413, "too_large", "the reason is too long", close=True)
     try:
         given = orjson.loads(body or b"{}")
-        return ApprovalQuery.model_validate({**given, "do": do, "approval_id": approval_id})
+        return ApprovalQuery.model_validate({**given, **about})
     except (ValidationError, ValueError, TypeError):
         raise AgentError(400, "bad_decision", "send JSON: {reason: text, grant_seconds: number}") from None

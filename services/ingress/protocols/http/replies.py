@@ -15,6 +15,8 @@ from services.ingress.errors import GatewayError
 #: Problem types are names, not pages (RFC 9457, section 3.1.1 allows any URI).
 TYPE_PREFIX = "urn:countersign:problem:"
 OPERATION_FIELD = "Countersign-Operation"
+#: People take longer than machines: a caller need not look more often than this (seconds).
+ASK_AGAIN = "5"
 
 
 def problem_body(error: GatewayError, operation_id: str) -> bytes:
@@ -62,22 +64,22 @@ def raw_problem(error: GatewayError) -> bytes:
     return head.encode() + body
 
 
-def accepted(approval_id: str, operation_id: str) -> web.Response:
-    """202 for `Prefer: respond-async` (RFC 7240, section 4.1): where to look, and how to use the answer."""
+def accepted(approval_id: str, operation_id: str, reason: str, applied: dict[str, str]) -> web.Response:
+    """202 for `Prefer: respond-async` (RFC 7240, section 4.1): who is asked, where to look, how to use the answer."""
     body = {
         "approval_id": approval_id,
         "operation_id": operation_id,
         "state": "requested",
+        "reason": reason,
         "detail": f"waiting for approval; then send the same request with Countersign-Approval: {approval_id}",
     }
-    fields = {
-        "Content-Type": "application/json",
-        "Location": f"/-/approvals/{approval_id}",
-        "Preference-Applied": "respond-async",
-        "Retry-After": "5",
-        OPERATION_FIELD: operation_id,
-    }
+    fields = {"Content-Type": "application/json", OPERATION_FIELD: operation_id, **where(approval_id), **applied}
     return web.Response(status=202, body=orjson.dumps(body), headers=fields)
+
+
+def where(approval_id: str) -> dict[str, str]:
+    """Fields that say where an open question can be looked at, and when to look again."""
+    return {"Location": f"/-/approvals/{approval_id}", "Retry-After": ASK_AGAIN}
 
 
 def _message(error: GatewayError) -> str:
