@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
@@ -15,6 +15,7 @@ from services.ingress.holding import Holding
 from services.ingress.inspection import Inspector
 from services.ingress.lasting import Lasting
 from services.ingress.metrics import Metrics
+from services.ingress.protocols.postgres.catalogs import Catalogs
 from services.ingress.refusals import Refusals
 from services.ingress.upstream.http import Upstream
 from services.ingress.vault import Vault
@@ -62,3 +63,4 @@ class Parts:
     metrics: Metrics
     limiter: Limiter
     digest_key: bytes
+    catalogs: Catalogs = field(default_factory=Catalogs)

@@ -1,0 +1,105 @@
+"""An operation that may run: its statement, its verdict, and how it ends. Counterpart: judging.py makes it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from schemas.events import Outcome
+from schemas.verdicts import MaskObligation, Verdict
+from services.ingress.classify.sql.catalog import Catalog
+from services.ingress.classify.sql.lineage import masked_columns
+from services.ingress.classify.sql.statements import Statement
+from services.ingress.inspection import Inspector
+from services.ingress.masking.rows.copying import CopyMasker
+from services.ingress.masking.rows.fields import CopyFormat, Field
+from services.ingress.protocols.postgres.recording import Recording
+from services.ingress.protocols.postgres.results import Results
+from services.ingress.story import Story
+
+#: SQLSTATE of success.
+SUCCESSFUL = "00000"
+#: Classes of SQLSTATE that tell of the server or the connection, not of the statement (PostgreSQL, Appendix A).
+_BROKEN = ("08", "57P", "58", "XX")
+
+
+@dataclass
+class Judged:
+    """One operation from its verdict to its outcome."""
+
+    story: Story
+    statement: Statement
+    verdict: Verdict
+    #: What lineage is told by; only fetched when there are column rules.
+    catalog: Catalog | None = None
+    plan: Any = None
+    #: True once the statement is on its way to the server.
+    sent: bool = False
+    #: What its success does to the session's names.
+    done: Callable[[], None] | None = None
+    #: The server was asked to break off because the rule's row limit is reached.
+    cut_short: bool = False
+    #: Whether its columns are known, so that rows may pass.
+    begun: bool = False
+    #: Masks what the agent sends by COPY; None when it passes as it is.
+    incoming: CopyMasker | None = None
+    results: Results = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.results = Results(self.verdict.obligations)
+
+    @property
+    def mask(self) -> MaskObligation:
+        """What must be masked."""
+        return self.verdict.obligations.mask
+
+    def begin(self, inspector: Inspector, fields: Sequence[Field], window: int) -> None:
+        """Rows with these columns follow; `window` bytes of them are recorded. Raises MaskingError."""
+        if not self.begun:
+            masker = inspector.rows(fields, self._hidden(fields), self.mask)
+            self.results.begin(fields, masker, self._recording(window))
+            self.begun = True
+
+    def begin_copy(self, inspector: Inspector, columns: int, *, binary: bool, window: int) -> None:
+        """COPY data with so many columns follow. Raises MaskingError."""
+        masker = inspector.copy_out(self.copy_form(binary=binary), self._hidden([Field()] * columns), self.mask)
+        # Binary data hide their values from the detectors of the record.
+        self.results.begin_copy(masker, self._recording(0 if binary else window))
+        self.begun = True
+
+    def copy_form(self, *, binary: bool) -> CopyFormat:
+        """How this COPY writes its data; `binary` as the server says."""
+        form = self.statement.copy.form if self.statement.copy else CopyFormat()
+        return replace(form, name="binary") if binary else form
+
+    def _hidden(self, fields: Sequence[Field]) -> frozenset[int]:
+        if not self.mask.columns:
+            return frozenset()
+        return masked_columns(self.statement, fields, self.mask.columns, self.catalog, self.plan)
+
+    def _recording(self, window: int) -> Recording:
+        return Recording(window if self.verdict.obligations.record == "full" else 0)
+
+    def succeed(self, rows: int) -> None:
+        """The server has run it; `rows` as its command tag counts them."""
+        self.story.rows = self.results.rows or rows
+        self.story.finish(Outcome.FORWARDED, status=SUCCESSFUL)
+
+    def answered(self, sqlstate: str) -> None:
+        """The server has refused it, or broke off."""
+        self.story.rows = self.results.rows
+        if sqlstate.startswith(_BROKEN):
+            self.story.finish(Outcome.FAILED, status=sqlstate, error="the database broke off")
+        else:
+            self.story.finish(Outcome.FORWARDED, status=sqlstate)
+
+    def close(self) -> None:
+        """Its portal is gone: what it has given is all that it gives; without an Execute it never ran."""
+        if self.begun or self.results.rows:
+            self.succeed(self.results.rows)
+        else:
+            self.story.finish(Outcome.WITHDRAWN, error="bound, and never executed")
+
+    def skip(self, why: str) -> None:
+        """It never ran, or nobody knows whether it did: `why`, in our words."""
+        self.story.rows = self.results.rows
+        self.story.finish(Outcome.FAILED, error=why)

@@ -1,0 +1,92 @@
+"""A statement that needs people, held on the open connection: the agent is told, and may take it back.
+
+    people approve           the statement runs, exactly as it was asked
+    deny, or nobody decides  42501 with their words
+    CancelRequest            57014, the question is withdrawn
+    the agent disconnects    the question is withdrawn
+
+Meanwhile the server hears nothing: no statement runs, so no `statement_timeout` does; a transaction stays open, with
+its locks and its `idle_in_transaction_session_timeout`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from schemas.events import OperationAttempted, Outcome
+from schemas.verdicts import ApprovalTerms, Verdict
+from services.ingress.classify.sql.operation import Bind
+from services.ingress.classify.sql.statements import Statement
+from services.ingress.errors import AgentError, Denied
+from services.ingress.protocols.postgres import blast
+from services.ingress.protocols.postgres.codec import backend, frontend
+from services.ingress.protocols.postgres.state import State
+from services.runtime.tasks import TaskGroup
+
+
+@dataclass
+class People:
+    """Waits for people on behalf of one session."""
+
+    state: State
+    tasks: TaskGroup
+    _waiting: asyncio.Task[Verdict] | None = field(default=None, init=False)
+    _cancelled: bool = field(default=False, init=False)
+
+    def cancel(self) -> bool:
+        """Take the question back; False when nothing is held."""
+        if self._waiting is None:
+            return False
+        self._cancelled = True
+        self._waiting.cancel()
+        return True
+
+    async def decide(
+        self, attempt: OperationAttempted, held: Verdict, statement: Statement, binds: Sequence[Bind]
+    ) -> Verdict:
+        """The allowing verdict. Raises Denied, NotDecided, or AgentError when the agent cancels."""
+        state, self._cancelled = self.state, False
+        if state.expected:  # what was allowed before it runs meanwhile, and is answered
+            state.send(frontend.Flush().encode())
+        await state.flush()
+        state.tell(_notice(held))
+        measuring = self.tasks.start(blast.tell(state, attempt, held, statement, binds), "preview")
+        waiting = state.parts.holding.wait(attempt, held, why_left=self._why_left)
+        self._waiting = self.tasks.start(waiting, "people")
+        try:
+            return await self._waiting
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            raise AgentError(400, "cancelled", "canceling statement due to user request", Outcome.WITHDRAWN) from None
+        except Denied as error:
+            if error.code == "approval_pending":  # nobody can come back for the answer in this protocol
+                state.parts.holding.withdraw(attempt, held, "the caller waited no longer")
+                error.detail = "nobody decided in time; the question is withdrawn"
+            raise
+        finally:
+            self._waiting = None
+            measuring.cancel()
+
+    def _why_left(self) -> str:
+        return "the caller cancelled the statement" if self._cancelled else "the caller disconnected"
+
+
+def _notice(held: Verdict) -> bytes:
+    return backend.report(
+        backend.NOTICE,
+        S="NOTICE",
+        C="00000",
+        M=f"this statement waits for approval by {_asked(held.terms)} (approval {held.approval_id})",
+        D=f"Rules: {', '.join(held.rules)}." if held.rules else "",
+        H="Cancel the statement (Ctrl-C) to withdraw the question. A transaction stays open meanwhile.",
+    )
+
+
+def _asked(terms: ApprovalTerms | None) -> str:
+    if terms is None:
+        return "people"
+    return " and ".join(
+        f"{each.quorum} of {', '.join(each.by)}" if each.quorum > 1 else ", ".join(each.by)
+        for each in terms.requirements
+    )

@@ -1,0 +1,103 @@
+"""The query cycle on a real PostgreSQL: what runs, what is refused, and what the record tells."""
+
+import psycopg
+import pytest
+from psycopg import pq
+
+from tests.conftest import until
+from tests.postgres.gateway import Gateway
+
+RULES = """
+rules:
+  - name: reads
+    when: action in ["sql.select", "sql.show", "sql.transaction", "sql.set", "sql.prepare"]
+    allow: true
+  - {name: inserts, when: 'action == "sql.insert" && operation.resources.exists(r, r.endsWith("public.allowed"))', allow: true}
+  - {name: no-deletes, when: 'action == "sql.delete"', deny: "nothing is deleted here"}
+"""
+
+
+async def test_a_statement_runs_and_is_recorded_once(gateway: Gateway) -> None:
+    await gateway.boot()
+    async with gateway.connect() as connection:
+        rows = await (await connection.execute("SELECT n, 'a' || n FROM generate_series(1, 3) AS n")).fetchall()
+    assert rows == [(1, "a1"), (2, "a2"), (3, "a3")]
+    [attempt] = gateway.attempts
+    assert attempt.operation.action == "sql.select"
+    assert attempt.identity.subject == "agent-7"
+    [outcome] = await gateway.outcomes()
+    assert outcome["operation_id"] == attempt.operation_id
+    assert (outcome["outcome"], outcome["status"], outcome["rows"]) == ("forwarded", "00000", 3)
+    assert outcome["response_bytes"] > 0
+    [frame] = [event for event in gateway.events("SessionFrame") if event["direction"] == "response"]
+    assert frame["media_type"] == "application/x-ndjson"
+    assert frame["data"].splitlines()[1] == '["1","a1"]'
+
+
+async def test_values_are_judged_with_the_statement(gateway: Gateway) -> None:
+    await gateway.boot()
+    async with gateway.connect() as connection:
+        first = await (await connection.execute("SELECT %s::text", ["one"])).fetchone()
+        second = await (await connection.execute("SELECT %s::text", ["two"])).fetchone()
+    assert (first, second) == (("one",), ("two",))
+    one, two = (attempt.operation for attempt in gateway.attempts)
+    assert one.digest != two.digest
+    assert "one" in one.statement
+
+
+async def test_a_denial_is_an_error_and_the_session_goes_on(gateway: Gateway) -> None:
+    await gateway.boot(RULES)
+    gateway.server.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)", gateway.database)
+    async with gateway.connect() as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="nothing is deleted here") as caught:
+            await connection.execute("DELETE FROM kept")
+        detail = caught.value.diag.message_detail or ""
+        assert "no-deletes" in detail
+        assert gateway.attempts[0].operation_id in detail
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+        assert connection.info.transaction_status == pq.TransactionStatus.IDLE
+    outcomes = {outcome["operation_id"]: outcome for outcome in await gateway.outcomes(2)}
+    assert outcomes[gateway.attempts[0].operation_id]["outcome"] == "denied"
+    assert gateway.server.execute("SELECT count(*) FROM kept", gateway.database) == [(1,)]
+    assert "DELETE FROM kept" not in gateway.server.log
+
+
+async def test_nothing_of_a_string_runs_when_one_statement_is_denied(gateway: Gateway) -> None:
+    await gateway.boot(RULES)
+    gateway.server.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)", gateway.database)
+    async with gateway.connect() as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute("SELECT 4711; DELETE FROM kept; SELECT 2")
+    assert "SELECT 4711" not in gateway.server.log
+    first, second = await gateway.outcomes(2)
+    assert {first["outcome"], second["outcome"]} == {"failed", "denied"}
+
+
+async def test_an_empty_query_reaches_nobody(gateway: Gateway) -> None:
+    await gateway.boot()
+    async with gateway.connect() as connection:
+        for text in ("", ";", "-- only words", "/* more */ ;"):
+            result = connection.pgconn.exec_(text.encode())
+            assert result.status == pq.ExecStatus.EMPTY_QUERY
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+    assert len(gateway.attempts) == 1
+
+
+async def test_silence_from_policy_denies(gateway: Gateway) -> None:
+    await gateway.boot(services=("ingress",), limits={"verdict_timeout": "300ms"})
+    async with gateway.connect() as connection:
+        with pytest.raises(psycopg.errors.SystemError, match="verdict"):
+            await connection.execute("SELECT 4711")
+        assert connection.info.transaction_status == pq.TransactionStatus.IDLE
+    assert "SELECT 4711" not in gateway.server.log
+    [outcome] = await gateway.outcomes()
+    assert outcome["outcome"] == "denied"
+
+
+async def test_a_session_is_opened_and_closed(gateway: Gateway) -> None:
+    await gateway.boot()
+    async with gateway.connect() as connection:
+        await connection.execute("SELECT 1")
+    await until(lambda: gateway.events("SessionClosed"))
+    [closed] = gateway.events("SessionClosed")
+    assert (closed["protocol"], closed["operations"]) == ("postgres", 1)
