@@ -279,8 +279,10 @@ def _used(record: Held, use: Use) -> Held | Refusal:
     """Only the operation that spent it can say how it ended."""
     if record.use:
         return record
+    if record.spent_by is None:
+        return Refusal(Why.NOT_DUE, "Nothing has used this approval yet.")
     if record.spent_by != use.operation_id:
-        return Refusal(Why.NOT_DUE, "That operation has not used this approval.")
+        return Refusal(Why.NOT_ALLOWED, "Another operation used this approval.")
     return record.model_copy(update={"use": use})
 
 

@@ -24,6 +24,7 @@ def question(
     wait: float = 300,
     statement: str = "DELETE FROM orders WHERE id = 7",
     ingress: str = "ingress-1",
+    terms: dict[str, Any] | None = None,
     **operation: Any,
 ) -> ApprovalRequested:
     """A question as policy publishes it."""
@@ -40,7 +41,10 @@ def question(
         operation=Operation(statement=statement, **described),
         asked=Asked(wait_seconds=wait, reason="the customer asked for it"),
         terms=ApprovalTerms(
-            requirements=requirements or (DBA,), expires_at=now + timedelta(seconds=expires), grant_seconds=grant
+            requirements=requirements or (DBA,),
+            expires_at=now + timedelta(seconds=expires),
+            grant_seconds=grant,
+            **(terms or {}),
         ),
         policy_version="v1",
     )
