@@ -11,6 +11,7 @@ from services.ingress.classify.sql.catalog import Catalog, Table
 from services.ingress.classify.sql.naming import output_name
 from services.ingress.classify.sql.origins import (
     ANYWHERE,
+    CALLED,
     NOWHERE,
     UNTRACED,
     Origin,
@@ -98,7 +99,7 @@ class FromItems:
         relations = (*left.relations, *right.relations)
         inner = Scope([Item(relations, star)], scope)
         self.compare(node.quals, inner, ctes)
-        self.seen.filtered |= NOWHERE.union(*(inner.column(name)[0] for name in using)) - ANYWHERE
+        self.seen.filtered |= NOWHERE.union(*(inner.column(name)[0] for name in using)) - ANYWHERE - CALLED
         if node.join_using_alias:
             merged = star.columns[: len(using)] if star.columns is not None else None
             relations = (*relations, Relation(node.join_using_alias.aliasname, Outputs(merged, star.rest)))
@@ -140,11 +141,11 @@ class FromItems:
     def compare(self, node: Any, scope: Scope, ctes: Mapping[str, Outputs]) -> None:
         """Note what is compared, sorted or grouped by."""
         if node is not None:
-            self.seen.filtered |= self.carries(node, scope, ctes) - ANYWHERE
+            self.seen.filtered |= self.carries(node, scope, ctes) - ANYWHERE - CALLED
 
     def note(self, origins: Origins) -> None:
         """Note what is read."""
-        self.seen.read |= origins - ANYWHERE
+        self.seen.read |= origins - ANYWHERE - CALLED
 
     def _below(self, node: Any, scope: Scope, ctes: Mapping[str, Outputs]) -> Origins:
         return NOWHERE.union(*(self.carries(child, scope, ctes) for child in children(node)))
@@ -152,7 +153,7 @@ class FromItems:
     def _operator(self, node: Any, scope: Scope, ctes: Mapping[str, Outputs]) -> Origins:
         given = self._below(node, scope, ctes)
         own = self.catalog.operator(dotted(node.name).rpartition(".")[2]) if self.catalog else None
-        return given if own is None else ANYWHERE
+        return given if own is None else given | CALLED
 
     def _sublink(self, node: Any, scope: Scope, ctes: Mapping[str, Outputs]) -> Origins:
         outputs = self.query(node.subselect, scope, ctes)
@@ -200,8 +201,8 @@ class FromItems:
         for name in names:
             found = functions_called(self.catalog, name)
             if found and not all(each.builtin for each in found):
-                self.seen.calls.append((name, ANYWHERE))
-                return ANYWHERE
+                self.seen.calls.append((name, CALLED))
+                return CALLED
         return NOWHERE
 
 

@@ -7,18 +7,20 @@ lets an agent infer, and is told to policy as `columns_filtered`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pglast import ast
-
 from services.ingress.classify.sql.catalog import Catalog, Table
+from services.ingress.classify.sql.copied import copied_columns
 from services.ingress.classify.sql.model import Statement
-from services.ingress.classify.sql.origins import ANYWHERE, NOWHERE, UNTRACED, Origin, Origins, Output, Outputs
+from services.ingress.classify.sql.origins import ANYWHERE, Origin, Origins, Output, Outputs
+from services.ingress.classify.sql.outputs import outputs_of
 from services.ingress.classify.sql.plans import Plan, read_plan
-from services.ingress.classify.sql.seen import Seen, functions_called
-from services.ingress.classify.sql.tracing import traced
+from services.ingress.classify.sql.rules import Rules
+from services.ingress.classify.sql.seen import Seen
 from services.ingress.masking.rows.fields import Field
+
+__all__ = ["copied_columns", "masked_columns"]
 
 
 def masked_columns(
@@ -47,50 +49,6 @@ def masked_columns(
         if at < len(fields) and wanted.meet(origins):
             found.add(at)
     return frozenset(found)
-
-
-def outputs_of(statement: Statement, catalog: Catalog | None) -> tuple[Outputs, Seen]:
-    """What a statement answers with, and what tracing it came by."""
-    tree = statement.tree
-    match tree:
-        case ast.ExplainStmt():
-            seen = _query(tree.query, catalog)[1]
-            return Outputs(None, _explained(seen, catalog)), seen
-        case ast.VariableShowStmt() | ast.VariableSetStmt() | ast.TransactionStmt():
-            return Outputs(None), Seen()
-        case ast.CopyStmt() if tree.query is None:
-            return _copied(tree, catalog)
-        case ast.CopyStmt():
-            return traced(tree.query, catalog)
-    return _query(tree, catalog)
-
-
-def _query(tree: Any, catalog: Catalog | None) -> tuple[Outputs, Seen]:
-    inner = getattr(tree, "query", None)
-    if isinstance(tree, ast.DeclareCursorStmt | ast.CreateTableAsStmt | ast.ViewStmt):
-        return traced(inner, catalog)
-    if tree is None or not isinstance(
-        tree, ast.SelectStmt | ast.InsertStmt | ast.UpdateStmt | ast.DeleteStmt | ast.MergeStmt
-    ):
-        return UNTRACED, Seen()
-    return traced(tree, catalog)
-
-
-def _copied(tree: Any, catalog: Catalog | None) -> tuple[Outputs, Seen]:
-    """COPY table [(columns)] TO: as SELECT of these columns."""
-    star = (ast.ResTarget(val=ast.ColumnRef(fields=(ast.A_Star(),))),)
-    named = tuple(ast.ResTarget(val=ast.ColumnRef(fields=(name,))) for name in tree.attlist or ())
-    select = ast.SelectStmt(targetList=named or star, fromClause=(tree.relation,), op=0)
-    return traced(select, catalog)
-
-
-def _explained(seen: Seen, catalog: Catalog | None) -> Origins:
-    """A plan quotes no row; but the planner runs functions that say they are stable, and quotes what they answer."""
-    for name, _ in seen.calls:
-        found = functions_called(catalog, name)
-        if found is None or not all(each.builtin for each in found):
-            return ANYWHERE
-    return NOWHERE
 
 
 def _by_tree(outputs: Outputs, fields: Sequence[Field], rules: Rules) -> set[int]:
@@ -132,35 +90,3 @@ def _origins(catalog: Catalog, table: Table, number: int) -> Origins:
 def _unseen(plan: Plan, seen: Seen, rules: Rules) -> bool:
     """Whether the plan reads a table with a masked column that the tree did not lead to."""
     return any(rules.of_table(schema, name) for schema, name in plan.relations if (schema, name) not in seen.relations)
-
-
-class Rules:
-    """Column rules; names are compared without case, for nobody means the other column."""
-
-    def __init__(self, rules: Iterable[str]) -> None:
-        self._rules = {tuple(_parts(rule)) for rule in rules}
-        self._columns = {rule[-2:] for rule in self._rules if len(rule) == 2} | {
-            rule for rule in self._rules if len(rule) == 3
-        }
-
-    def meet(self, origins: Iterable[Origin]) -> bool:
-        """Whether any of these is masked; what may come from anywhere is."""
-        return any(self.masks(origin) for origin in origins)
-
-    def masks(self, origin: Origin) -> bool:
-        """Whether the column is masked. `*` stands for any name."""
-        if origin in ANYWHERE:
-            return True
-        schema, table, column = (part.lower() for part in origin)
-        if column == "*":
-            return self.of_table(schema, table)
-        return (table, column) in self._columns or (schema, table, column) in self._columns
-
-    def of_table(self, schema: str, table: str) -> bool:
-        """Whether the table has a masked column."""
-        schema, table = schema.lower(), table.lower()
-        return any(rule[-2] == table and (len(rule) == 2 or rule[0] == schema) for rule in self._rules)
-
-
-def _parts(rule: str) -> list[str]:
-    return [part.strip('"').lower() for part in rule.split(".")][-3:]

@@ -97,9 +97,18 @@ class Statement:
     name: str = ""
     #: The prepared statement that EXECUTE, EXPLAIN EXECUTE or CREATE TABLE … AS EXECUTE runs.
     executes: str = ""
+    #: EXECUTE's values, as trees.
+    arguments: tuple[Any, ...] = field(default=(), repr=False)
     #: What PREPARE and DECLARE keep, and EXPLAIN explains.
     inner: Statement | None = None
     #: Why it is `sql.unknown`.
     problem: str = ""
     #: pglast's tree, None when it did not parse. Read by this package only.
     tree: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def shown(self) -> str:
+        """What a person must read to know what runs: EXECUTE and FETCH with the statement they stand for."""
+        if self.kind in (Kind.EXECUTE, Kind.FETCH) and self.inner is not None:
+            return f"{self.sql}\n-- {self.name} is:\n{self.inner.sql}"
+        return self.sql

@@ -1,13 +1,20 @@
-"""A statement with its values as an Operation: what policy judges, people read and an approval covers."""
+"""A statement with its values as an Operation: what policy judges, people read and an approval covers.
+
+docs/sql.md is the table of the attributes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.base import Json
 from schemas.operations import Operation
 from services.ingress.classify.digest import digest
-from services.ingress.classify.sql.statements import Statement
+from services.ingress.classify.sql.model import Statement
+
+#: Names kept in one list; a statement with more of them is not completely known, and no rule may rely on it.
+MAX_NAMES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +43,50 @@ def operation(
     `recorded` is its text and values masked (`inspection.Inspector.statement`); `context` are the session's facts that
     change what it means (`search_path`, `role`, …): they are part of the digest; `size` is in bytes as sent.
     """
-    fields = [connector, database, statement.sql, *(f"{name}={context[name]}" for name in sorted(context))]
-    return Operation(action=statement.action, statement=recorded, digest=digest(key, fields))
+    tables = sorted({str(relation) for relation in (*statement.reads, *statement.writes)})
+    lists: dict[str, Sequence[str]] = {
+        "actions": statement.actions,
+        "tables": tables,
+        "reads": [str(relation) for relation in statement.reads],
+        "writes": [str(relation) for relation in statement.writes],
+        "columns_read": statement.columns_read,
+        "columns_written": statement.columns_written,
+        "columns_filtered": statement.columns_filtered,
+        "functions": statement.functions,
+        "flags": sorted(statement.flags),
+    }
+    attributes: Json = {name: list(names[:MAX_NAMES]) for name, names in lists.items()}
+    attributes |= {"where_missing": statement.where_missing, "parameters": len(binds), "database": database}
+    if statement.copy:
+        attributes["copy"] = _copy(statement)
+    if statement.problem:
+        attributes["problem"] = statement.problem
+    return Operation(
+        action=statement.action,
+        resources=tuple(f"{database}.{table}" for table in tables[:MAX_NAMES]),
+        statement=recorded,
+        attributes=attributes,
+        size=size,
+        complete=complete and all(len(names) <= MAX_NAMES for names in lists.values()),
+        digest=digest(key, _canonical(statement, binds, connector, database, context)),
+    )
+
+
+def _copy(statement: Statement) -> Json:
+    copy = statement.copy
+    assert copy
+    return {"into": copy.into, "program": copy.program, "file": copy.file, "format": copy.form.name}
+
+
+def _canonical(
+    statement: Statement, binds: Sequence[Bind], connector: str, database: str, context: Mapping[str, str]
+) -> Iterable[str | bytes]:
+    """What an approval covers: nothing that changes what the statement does is left out."""
+    yield from ("sql", connector, database, statement.sql)
+    yield statement.inner.sql if statement.inner else ""
+    yield str(len(binds))
+    for bind in binds:
+        yield from (str(bind.type), "binary" if bind.binary else "text", "NULL" if bind.raw is None else "value")
+        yield bind.raw or b""
+    for name in sorted(context):
+        yield from (name, context[name])

@@ -30,6 +30,8 @@ Origins = frozenset[Origin]
 NOWHERE: Origins = frozenset()
 #: Anything the role can read.
 ANYWHERE: Origins = frozenset({Origin("*", "*", "*")})
+#: Whatever a function reads that did not come with the server.
+CALLED: Origins = frozenset({Origin("*", "*", "()")})
 
 
 class Output(NamedTuple):

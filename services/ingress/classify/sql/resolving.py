@@ -9,8 +9,8 @@ from typing import Any
 from services.ingress.classify.sql import functions
 from services.ingress.classify.sql.catalog import Catalog
 from services.ingress.classify.sql.kinds import strongest_first
-from services.ingress.classify.sql.lineage import outputs_of
 from services.ingress.classify.sql.model import UNKNOWN, Kind, Relation, Statement
+from services.ingress.classify.sql.outputs import outputs_of
 from services.ingress.classify.sql.seen import Seen, functions_called
 
 _DML = frozenset({"sql.insert", "sql.update", "sql.delete"})
@@ -65,6 +65,7 @@ def _standing_for(statement: Statement, meant: Statement, catalog: Catalog | Non
         kind=statement.kind,
         name=statement.name,
         executes=statement.executes,
+        arguments=tuple(statement.tree.params or ()) if statement.kind is Kind.EXECUTE else (),
         inner=meant,
     )
     if not statement.functions:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from services.ingress.classify.sql.catalog import Catalog, Function
 from services.ingress.classify.sql.functions import READS_ANYTHING
-from services.ingress.classify.sql.origins import ANYWHERE, NOWHERE, Origin, Origins
+from services.ingress.classify.sql.origins import ANYWHERE, CALLED, NOWHERE, Origin, Origins
 
 #: Aggregates that tell how many, not what.
 _COUNTING = frozenset({"count"})
@@ -49,7 +49,7 @@ def answers(catalog: Catalog | None, name: str, given: Origins) -> Origins:
     """What a function's result carries: its arguments, unless it can read more than those."""
     found = functions_called(catalog, name)
     if found is None or not all(each.builtin for each in found):
-        return ANYWHERE
+        return given | CALLED
     bare = name.rpartition(".")[2]
     if bare in READS_ANYTHING:
         return ANYWHERE
