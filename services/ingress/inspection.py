@@ -34,6 +34,7 @@ from services.ingress.masking.structure.restoring import restore_document, resto
 from services.ingress.masking.structure.telling import teller
 from services.ingress.masking.structure.wrapped import UTF8
 from services.ingress.masking.text import mask_text
+from services.ingress.sql_inspection import recorded_statement
 from services.ingress.stream_masker import ReplyMasker, Telling
 
 #: Recorded in place of content that cannot be read.
@@ -214,7 +215,7 @@ class Inspector:
 
     def statement(self, text: str, binds: Sequence[Bind] = ()) -> Recorded:
         """An SQL statement and its bind values as they may be recorded. Raises Denied when a detector fails."""
-        return self.line(text)
+        return Recorded(*recorded_statement(text, binds, self.line))
 
     def rows(self, fields: Sequence[Field], hidden: frozenset[int], mask: MaskObligation) -> RowMasker | None:
         """A masker for the rows of a result, None when they pass as they are; `hidden` columns are masked whole."""
