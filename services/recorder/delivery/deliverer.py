@@ -5,6 +5,7 @@ connection of its own to ClickHouse, that only ever reads.
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -27,6 +28,9 @@ IDLE: Final = 1.0
 #: a fleet do not come back together.
 FIRST_WAIT, LAST_WAIT = 1.0, 60.0
 _CHANCE: Final = 0.25
+#: Batches that are sent again when a connection without acknowledgements breaks: what the network may have swallowed
+#: until we were told. More would only be more duplicates.
+RESENT: Final = 8
 
 
 class Receiver(Protocol):
@@ -66,8 +70,8 @@ class Deliverer:
         self._batch, self._largest, self._idle, self._first_wait = batch, largest, idle, first_wait
         self._limit = batch
         self._refusals = 0
-        #: Where the last batch began, until the next one is through: a connection that breaks may have lost it.
-        self._before: Place | None = None
+        #: Where the last batches began: a connection that breaks may have lost them.
+        self._recent: deque[Place] = deque(maxlen=RESENT)
 
     async def run(self, writing: Callable[[], bool]) -> None:
         """Deliver while this copy records."""
@@ -81,7 +85,7 @@ class Deliverer:
     def _rest(self) -> float:
         """Another copy records: whatever we knew of the place may be old when it is our turn."""
         self._bookmark.place = None
-        self._before = None
+        self._recent.clear()
         return self._idle
 
     async def _step(self) -> float:
@@ -111,7 +115,8 @@ class Deliverer:
             await self._receiver.send(_identifier(self._name, batch), self._messages(batch))
         except NotTaken as error:
             return await self._refused(error, place)
-        self._refusals, self._limit, self._before = 0, min(self._batch, self._limit * 2), place
+        self._refusals, self._limit = 0, min(self._batch, self._limit * 2)
+        self._recent.append(place)
         await self._bookmark.move(batch.last)
         self._metrics.operations.labels(self._name).inc(len(batch.rows))
         return 0.0
@@ -122,9 +127,9 @@ class Deliverer:
         if error.too_large and self._limit > 1:
             self._limit //= 2
             return 0.0
-        if error.lost and self._before is not None:
-            await self._bookmark.move(self._before)
-            self._before = None
+        if error.lost and self._recent:
+            await self._bookmark.move(self._recent[0])
+            self._recent.clear()
         return self._later(error.wait)
 
     def _later(self, asked: float | None) -> float:

@@ -1,8 +1,8 @@
 """Sends operations by syslog: over TLS or TCP with octet counting (RFC 5425, RFC 6587), or as UDP datagrams (RFC 5426).
 
 Syslog has no acknowledgement. Over a stream, what the peer's side of the connection has not taken in when it breaks is
-lost; so a broken connection is reported as such, and the batch before is sent again with the one at hand. UDP tells
-nobody what is lost: it is there for receivers that have nothing else.
+lost; so a broken connection is reported as such, and the last batches are sent again (deliverer.py). UDP tells nobody
+what is lost: it is there for receivers that have nothing else.
 """
 
 import asyncio
@@ -53,7 +53,8 @@ class SyslogStream:
         if self._streams is None:
             name = self._host if self._tls else None
             reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, server_hostname=name)
-            writer.transport.set_write_buffer_limits(0)  # `drain` waits until the kernel has it
+            # `drain` waits until the kernel has it. Not 0: asyncio's TLS transport would pause with nothing to send.
+            writer.transport.set_write_buffer_limits(high=1, low=0)
             self._streams = reader, writer
         return self._streams
 
