@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples import sample_llm, sample_vendor
+from examples import sample_database, sample_llm, sample_vendor
 from examples.demo.screen import Different
 from examples.serving import serving
 from examples.slack_standin import SlackStandin, User
@@ -38,6 +38,16 @@ class Stage:
         """Where agents connect."""
         return self.endpoints["http"]
 
+    @property
+    def database_host(self) -> str:
+        """Where database drivers connect."""
+        return self.endpoints["postgres"].rpartition(":")[0]
+
+    @property
+    def database_port(self) -> int:
+        """And on which port."""
+        return int(self.endpoints["postgres"].rpartition(":")[2])
+
     async def countersign(self, *arguments: str) -> str:
         """Run the command `countersign`; returns what it printed. Raises Different when it fails."""
         data = ("--data", str(self.directory / "data"))
@@ -56,12 +66,14 @@ async def set_stage(directory: Path) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         llm = await stack.enter_async_context(serving(sample_llm.application()))
         shop = await stack.enter_async_context(serving(sample_vendor.application()))
+        database = await stack.enter_async_context(sample_database.serving())
         slack = None
         if "SLACK_BOT_TOKEN" not in os.environ:
             slack = await stack.enter_async_context(SlackStandin(users=[REVIEWER]))
         environment = os.environ | {"DEMO_LLM_KEY": sample_llm.API_KEY, "DEMO_SHOP_KEY": sample_vendor.API_KEY}
+        environment["DEMO_DATABASE_PASSWORD"] = sample_database.PASSWORD
         environment |= _slack_environment(slack)
-        (directory / "countersign.yaml").write_text(json.dumps(_settings(llm, shop, slack)))
+        (directory / "countersign.yaml").write_text(json.dumps(_settings(llm, shop, database, slack)))
         (directory / "policy.yaml").write_text((HERE / "policy.yaml").read_text())
         up = await stack.enter_async_context(_countersign_up(directory, environment))
         yield Stage(directory, up, shop, slack)
@@ -73,14 +85,14 @@ def _slack_environment(slack: SlackStandin | None) -> dict[str, str]:
     return {"SLACK_BOT_TOKEN": "xoxb-standin", "SLACK_APP_TOKEN": "xapp-standin"}
 
 
-def _settings(llm: str, shop: str, slack: SlackStandin | None) -> dict[str, Any]:
+def _settings(llm: str, shop: str, database: Path, slack: SlackStandin | None) -> dict[str, Any]:
     """`countersign.yaml` of the demo (JSON is YAML)."""
     anywhere = "127.0.0.1:0"
     channel = os.environ.get("SLACK_CHANNEL", CHANNEL)
     asked = {"channel": channel, "bot_token": "${env:SLACK_BOT_TOKEN}", "app_token": "${env:SLACK_APP_TOKEN}"}
     person = os.environ.get("DEMO_REVIEWER_EMAIL", REVIEWER.email)
     return {
-        "listen": dict.fromkeys(("http", "clickhouse", "policy", "approver", "recorder"), anywhere),
+        "listen": dict.fromkeys(("http", "postgres", "clickhouse", "policy", "approver", "recorder"), anywhere),
         "identity": {"people": [{"email": person, "groups": ["support-leads"]}]},
         "connectors": {
             "openai": {
@@ -88,6 +100,11 @@ def _settings(llm: str, shop: str, slack: SlackStandin | None) -> dict[str, Any]
                 "inject": {"header": "Authorization", "value": "Bearer ${env:DEMO_LLM_KEY}"},
             },
             "shop": {"upstream": shop, "inject": {"header": "X-Shop-Key", "value": "${env:DEMO_SHOP_KEY}"}},
+            "shop-db": {
+                "protocol": "postgres",
+                "upstream": {"host": str(database), "database": sample_database.DATABASE},
+                "credential": {"user": sample_database.ROLE, "password": "${env:DEMO_DATABASE_PASSWORD}"},
+            },
         },
         "approvals": {"slack": asked | ({"api_url": slack.api_url} if slack else {})},
         "telemetry": {"log": "json", "level": "warning"},

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from examples import sample_llm, sample_vendor
-from examples.demo import screen
+from examples import sample_database, sample_llm, sample_vendor
+from examples.demo import database, screen
 from examples.demo.agent import TASK, assistant
 from examples.demo.stage import CHANNEL, REVIEWER, Stage
 
@@ -29,7 +29,13 @@ EXPECTED = [
     ("llm.chat", "support-may-chat", "", "forwarded", "200"),
     ("http.post", "refunds-need-a-person", REVIEWER.email, "forwarded", "201"),
     ("llm.chat", "support-may-chat", "", "forwarded", "200"),
+    ("sql.select", "support-may-read-without-addresses", "", "forwarded", "00000"),
+    ("sql.drop", "tables-are-not-dropped", "", "denied", "42501"),
+    ("sql.select", "support-may-read-without-addresses", "", "forwarded", "00000"),
+    ("sql.update", "writes-need-a-person-who-sees-how-many-rows", REVIEWER.email, "forwarded", "00000"),
 ]
+#: Where in it a person approved.
+APPROVED = (5, 10)
 #: Seconds for a person to click in a real Slack.
 PATIENCE = 300
 
@@ -39,6 +45,7 @@ async def tell(stage: Stage) -> None:
     screen.title("Countersign: an AutoGen agent at work, and everything it does countersigned")
     token = await _identify(stage)
     await _work(stage, token)
+    await _database(stage, token)
     await _audit(stage)
     await _no_keys(stage)
 
@@ -71,6 +78,17 @@ async def _work(stage: Stage, token: str) -> None:
     screen.expect("the order was read", "delivered" in answer, True)
     screen.expect("the deletion was refused in the rule's own words", "open a privacy ticket" in answer, True)
     screen.expect("the refund was paid once a person had approved it", "'state': 'paid'" in answer, True)
+
+
+async def _database(stage: Stage, token: str) -> None:
+    screen.chapter(3, "The shop's database, through the same gate")
+    screen.say("An ordinary PostgreSQL driver: the connector is the database's name, the token is the password.")
+    clicking = asyncio.gather(_click(stage))
+    try:
+        await database.ask(stage, token)
+        await clicking
+    finally:
+        clicking.cancel()
 
 
 async def _click(stage: Stage) -> None:
@@ -108,12 +126,12 @@ def _flat(text: str) -> str:
 
 
 async def _audit(stage: Stage) -> None:
-    screen.chapter(3, "The record: ClickHouse SQL, and who approved what")
+    screen.chapter(4, "The record: ClickHouse SQL, and who approved what")
     screen.code(QUERY)
     rows = await _rows(stage)
     screen.table(list(rows[0]), [list(row.values()) for row in rows])
-    approver = EXPECTED[5][2] if stage.slack else rows[5]["approved_by"]
-    wanted = [(what, rule, approver if by else "", *rest) for what, rule, by, *rest in EXPECTED]
+    approvers = {at: REVIEWER.email if stage.slack else rows[at]["approved_by"] for at in APPROVED}
+    wanted = [(what, rule, approvers.get(at, ""), *rest) for at, (what, rule, _, *rest) in enumerate(EXPECTED)]
     got = [(r["what"], r["rule"], r["approved_by"], r["outcome"], r["status"]) for r in rows]
     screen.expect("every operation is there once, with its rule, its approver and its outcome", got, wanted)
 
@@ -130,13 +148,15 @@ async def _rows(stage: Stage) -> list[dict[str, Any]]:
 
 
 async def _no_keys(stage: Stage) -> None:
-    screen.chapter(4, "And the keys?")
+    screen.chapter(5, "And the keys?")
     async with httpx.AsyncClient(headers={"X-Shop-Key": sample_vendor.API_KEY}) as http:
         refunds = (await http.get(f"{stage.shop}/v1/refunds")).json()
     screen.expect("the shop paid exactly one refund", len(refunds), 1)
-    keys = [sample_llm.API_KEY.encode(), sample_vendor.API_KEY.encode()]
+    keys = [key.encode() for key in (sample_llm.API_KEY, sample_vendor.API_KEY, sample_database.PASSWORD)]
     found = await asyncio.to_thread(_holding, stage, keys)
     screen.expect("no key is in any log, event or table of the gateway", found, [])
+    addresses = await asyncio.to_thread(_holding, stage, [b"ada@example.com", b"alan@example.com"])
+    screen.expect("nor is a customer's address", addresses, [])
 
 
 def _holding(stage: Stage, keys: list[bytes]) -> list[str]:
