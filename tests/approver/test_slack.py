@@ -336,9 +336,10 @@ async def test_a_rule_may_name_its_own_channel(world: World, slack: SlackStandin
 
 async def test_many_questions_at_once_are_each_posted_once_in_order(world: World, slack: SlackStandin) -> None:
     await start(world, slack, "socket")
-    asked = [question() for _ in range(7)]
+    asked = [question(statement=f"DELETE FROM {table}") for table in ("a", "b", "c", "d", "e", "f", "g")]
     for request in asked:
         await world.ask(request)
     await until(lambda: len(slack.messages(CHANNEL)) == 7)
     shown = [str(message.blocks) for message in slack.messages(CHANNEL)]
     assert [request.approval_id in text for request, text in zip(asked, shown, strict=True)] == [True] * 7
+    assert slack.web_api.refused == {}

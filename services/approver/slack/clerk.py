@@ -92,6 +92,9 @@ class Clerk:
         while self.ledger.new(self.hold.lane) or self.ledger.behind(self.hold.lane):
             self.bell.clear()
             waiting = await self._gather()
+            if (pause := self._paced()) > 0:  # nothing may go yet: what changes until then is looked at once
+                await asyncio.sleep(min(pause, NAP))
+                continue
             job = await self._next()
             if job is None and not waiting and not self.ledger.behind(self.hold.lane):
                 return
@@ -100,6 +103,10 @@ class Clerk:
                 await self._sleep(min(pause, NAP))
             else:
                 await self._do(job)
+
+    def _paced(self) -> float:
+        """Seconds until anything at all may be sent here."""
+        return min(pacing.wait(self.paces.update()), pacing.wait(self.paces.post(self.hold.lane)))
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
