@@ -47,9 +47,15 @@ def visible(character: str, *, multiline: bool) -> str:
 
 def pieces(text: str, *, multiline: bool) -> list[str]:
     """Each character as it may stand on a page; marks piled up on one letter are shown by their numbers."""
+    if text.isascii() and text.isprintable():
+        return list(text)
     shown, marks = [], 0
     for character in text:
-        marks = marks + 1 if not character.isascii() and unicodedata.combining(character) else 0
+        if " " <= character <= "~":
+            shown.append(character)
+            marks = 0
+            continue
+        marks = marks + 1 if unicodedata.combining(character) else 0
         piled = marks > MAX_MARKS
         shown.append(f"⟨U+{ord(character):04X}⟩" if piled else visible(character, multiline=multiline))
     return shown
@@ -82,6 +88,11 @@ class Excerpt:
     @classmethod
     def of(cls, text: str, limit: int, *, multiline: bool = True, length: Callable[[str], int] = len) -> "Excerpt":
         """The excerpt of at most `limit` in `length`, which measures one shown character."""
+        if len(text) > limit:  # nothing is shown shorter than it is: what lies between need not be looked at
+            head = pieces(text[:limit], multiline=multiline)
+            tail = pieces(text[-limit:], multiline=multiline)
+            first, last = _fitting(head, limit // 2, length), _fitting(reversed(tail), limit - limit // 2, length)
+            return cls("".join(head[:first]), len(text) - first - last, "".join(tail[len(tail) - last :]))
         shown = pieces(text, multiline=multiline)
         if sum(map(length, shown)) <= limit:
             return cls("".join(shown))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import subjects
+from schemas.approvals import Notice
 from schemas.base import utc_now
 from schemas.events import ApprovalPreviewed, ApprovalRequested, ApprovalWithdrawn
 from services.approver import once
@@ -92,7 +93,7 @@ async def test_the_rules_further_addresses_get_the_mail_without_a_link(world: Wo
 )
 async def test_how_it_ended_joins_the_thread(world: World, smtp: Relay, how: str, words: str) -> None:
     await world.approver(by_mail(smtp))
-    asked = await world.ask(question(expires=3 if how == "expire" else 900))
+    asked = await world.ask(question(expires=2 if how == "expire" else 900))
     first = await smtp.boxes.wait(ALICE)
     if how == "withdraw":
         event = ApprovalWithdrawn(
@@ -229,6 +230,25 @@ async def test_an_escalated_question_reaches_the_others_and_nobody_twice(world: 
     assert link(mail)
     assert "brought to you" in text(mail)
     assert len(smtp.boxes.of(ALICE)) == 1
+
+
+async def test_a_reminder_goes_to_those_who_have_not_answered(world: World, smtp: Relay) -> None:
+    approver = await world.approver(by_mail(smtp))
+    asked = await world.ask(question(DBA.model_copy(update={"quorum": 2})))
+    first = await smtp.boxes.wait(BOB)
+    await smtp.boxes.wait(ALICE)
+    await world.query(world.token("alice", "dba"), do="approve", approval_id=asked.approval_id)
+    record = await approver.desk.approvals.load(asked.approval_id)
+    assert record
+    [channel] = approver.desk.channels
+    for _ in range(2):  # as after a crash between telling and noting
+        await channel.tell(record, Notice(kind="reminder", at=asked.at + timedelta(seconds=450), groups=("dba",)))
+    mail = await smtp.boxes.wait(BOB, 2)
+    assert mail["In-Reply-To"] == first["Message-ID"]
+    assert "time runs out" in text(mail)
+    assert "So far: alice@example.com" in text(mail)
+    assert link(mail) == link(first)
+    assert (len(smtp.boxes.of(ALICE)), len(smtp.boxes.of(BOB))) == (1, 2)
 
 
 async def test_broken_glass_is_told_loudly_to_everybody_concerned(world: World, smtp: Relay) -> None:

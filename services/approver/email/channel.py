@@ -16,7 +16,7 @@ from services.approver.once import Busy, Once
 from services.approver.people import mailable
 from services.approver.record import Held
 from services.approver.store import StoreUnavailable
-from services.runtime.settings import Settings
+from services.runtime.settings import Settings, SettingsError
 from services.runtime.settings.approvals import EmailSettings
 from services.runtime.tasks import TaskGroup
 
@@ -29,9 +29,11 @@ class EmailChannel:
     def __init__(
         self, settings: Settings, email: EmailSettings, desk: Desk, deliveries: KeyValue, tasks: TaskGroup
     ) -> None:
-        """Raises SettingsError when a secret cannot be read, or a person has no address that mail can reach."""
+        """Raises SettingsError when a secret cannot be read, or nobody can be mailed."""
         self._tasks = tasks
         people = mailable(settings.identity.people)
+        if not people:
+            raise SettingsError("countersign.yaml: approvals.email: nobody to mail to; name people in identity.people")
         self._page = Page(desk, people, email.base_url)
         self._questions = Questions(
             desk.approvals,

@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from schemas.approvals import Reviewer
 from services.approver import pending
+from services.approver.body import TooMuch, bounded
 from services.approver.desk import Desk
 from services.approver.email import links
 from services.approver.email.form import FormRejected, decision
@@ -195,12 +196,9 @@ def _page(status: int, **words: Any) -> web.Response:
 
 async def _fields(request: web.Request) -> dict[str, str]:
     """The form's fields; none when it is not one, or too large."""
-    body = b""
-    while len(body) <= MAX_FORM and not request.content.at_eof():
-        body += await request.content.read(MAX_FORM + 1 - len(body))
-    if len(body) > MAX_FORM or request.content_type != "application/x-www-form-urlencoded":
+    if request.content_type != "application/x-www-form-urlencoded":
         return {}
     try:
-        return dict(parse_qsl(body.decode(), max_num_fields=16))
-    except ValueError:
+        return dict(parse_qsl((await bounded(request, MAX_FORM)).decode(), max_num_fields=16))
+    except (TooMuch, ValueError):
         return {}

@@ -129,11 +129,12 @@ class Questions:
         due = [to for to in dict.fromkeys(addresses) if await self.once.result(_key(record, purpose, to)) is None]
         if not due:
             return
+        view = shown(record, self.clock(), letters.STATEMENT)
         failed: list[MailTrouble | Busy] = []
         try:
             async with self.relay.line() as line:
                 for to in due:
-                    letter = self._letter(record, to, purpose, words, loud)
+                    letter = Letter(to, view, words, purpose, self._link(record, to), loud)
                     try:
                         await self.once.perform(_key(record, letter.purpose, to), partial(self._send, line, letter))
                     except (MailTrouble, Busy) as error:
@@ -144,12 +145,11 @@ class Questions:
         if failed:
             raise failed[0]
 
-    def _letter(self, record: Held, to: str, purpose: str, lead: str, loud: bool) -> Letter:
-        now = self.clock()
+    def _link(self, record: Held, to: str) -> str:
+        """For somebody whose yes would count now; else none."""
         person = self.people.get(to.casefold())
-        may = person and pending.refused(record, Approve(reviewer(person, "email")), now) is None
-        link = self.page.url(record, to) if may else ""
-        return Letter(to, shown(record, now, letters.STATEMENT), lead, purpose, link, loud)
+        may = person and pending.refused(record, Approve(reviewer(person, "email")), self.clock()) is None
+        return self.page.url(record, to) if may else ""
 
     async def _send(self, line: Line, letter: Letter) -> str:
         approval_id = letter.shown.approval_id

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from schemas.approvals import Reviewer
 from schemas.base import Contract
 from services.approver import once
+from services.approver.body import TooMuch, bounded
 from services.approver.desk import Desk
 from services.approver.once import Busy, Once
 from services.approver.pending import Approve, BreakGlass, Decision, Deny, Refusal, Why
@@ -87,10 +88,13 @@ class Callbacks:
     async def _post(self, request: web.Request) -> web.Response:
         name = "unknown"
         try:
-            body = await _body(request)
+            body = await bounded(request, MAX_BODY)
             signed, receiver = self._signed(request, body)
             name = receiver.name
             given = await self._answer(signed, receiver)
+        except TooMuch as error:
+            self._count(name, 413)
+            return _json(413, Answer(detail=str(error)))
         except Turned as turned:
             self._count(name, turned.status)
             return _json(turned.status, Answer(detail=turned.detail))
@@ -196,15 +200,6 @@ def _read(body: bytes) -> Callback:
         first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the body"
         raise Turned(400, f"{place}: {first['msg']}") from None
-
-
-async def _body(request: web.Request) -> bytes:
-    body = b""
-    while len(body) <= MAX_BODY and not request.content.at_eof():
-        body += await request.content.read(MAX_BODY + 1 - len(body))
-    if len(body) > MAX_BODY:
-        raise Turned(413, f"a callback is at most {MAX_BODY:,} bytes")
-    return body
 
 
 def _json(status: int, answer: Answer) -> web.Response:

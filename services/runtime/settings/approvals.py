@@ -88,7 +88,7 @@ class SmtpSettings(Section):
     #: PEM bundle to verify the relay with, instead of the system's.
     ca: Path | None = None
     #: For each step of a conversation; RFC 5321 (4.5.3.2) would wait minutes, but somebody waits for this mail.
-    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 20
+    timeout: Annotated[Seconds, Field(gt=0, le=40)] = 20
 
     @model_validator(mode="after")
     def _kept_private(self) -> Self:
@@ -123,7 +123,7 @@ class WebhookSettings(Section):
     #: PEM bundle to verify it with, instead of the system's.
     ca: Path | None = None
     #: To connect and be answered (Standard Webhooks: 15 to 30 s).
-    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 15
+    timeout: Annotated[Seconds, Field(gt=0, le=40)] = 15
 
 
 class ApprovalSettings(Section):
