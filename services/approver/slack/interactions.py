@@ -105,8 +105,11 @@ class Interactions:
         below = review.place(payload.get("view"))
         make = modal.break_glass_form if breaking else modal.deny_form
         view = make(value, blocks.summary(records[0], len(records)), below)
-        opening = self.web.views_push if below else self.web.views_open
-        await call(opening(trigger_id=payload["trigger_id"], view=view))
+        trigger = payload["trigger_id"]
+        if below:
+            await call(self.web.views_push(trigger_id=trigger, view=view))
+        else:
+            await call(self.web.views_open(trigger_id=trigger, view=view))
 
     async def _submitted(self, payload: Payload) -> Payload:
         reviewer = await self.people.reviewer(payload["user"]["id"])
