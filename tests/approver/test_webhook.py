@@ -290,23 +290,21 @@ async def test_a_repeated_callback_gets_the_same_answer_and_acts_once(world: Wor
 
 
 async def test_a_receiver_in_trouble_gets_it_again_with_the_same_id(world: World, receiver: Receiver) -> None:
-    receiver.answers = [(500, {}), (429, {"Retry-After": "2"})]
+    receiver.answers = [(429, {"Retry-After": "2"})]
     approver = await start(world, pager=receiver.config())
     await world.ask(question())
     taken = await receiver.wait()
     assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 1
-    assert len(receiver.heard) == 3
-    waited = int(taken.headers["webhook-timestamp"]) - int(receiver.heard[1].headers["webhook-timestamp"])
-    assert waited >= 1  # whole seconds; it asked for two
-    errors = approver.context.registry.get_sample_value
-    name = "countersign_approval_channel_errors_total"
-    assert errors(name, {"channel": "webhook.pager", "error": "500"}) == 1
-    assert errors(name, {"channel": "webhook.pager", "error": "429"}) == 1
+    assert len(receiver.heard) == 2
+    waited = int(taken.headers["webhook-timestamp"]) - int(receiver.heard[0].headers["webhook-timestamp"])
+    assert waited >= 2  # our own first delay is one second
+    error = {"channel": "webhook.pager", "error": "429"}
+    assert approver.context.registry.get_sample_value("countersign_approval_channel_errors_total", error) == 1
 
 
 async def test_one_receiver_in_trouble_neither_delays_nor_repeats_the_others(world: World, receiver: Receiver) -> None:
     async with receiving() as other:
-        receiver.answers = [(503, {})] * 2
+        receiver.answers = [(503, {})]
         await start(world, pager=receiver.config(), chat=other.config(secret=OLD_SECRET))
         await world.ask(question())
         await other.wait()

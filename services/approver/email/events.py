@@ -21,7 +21,7 @@ REQUESTED, RESOLVED = "approver-email-requested", "approver-email-resolved"
 #: Questions that wait for their turn with the relay in all copies together; the others wait in the stream.
 AT_ONCE = 64
 #: Seconds until a question comes again: the same for each, so that they come in the order in which they were put off.
-RETRY = 3.0
+RETRY = 2.0
 #: After this long nobody is told any more how a question ended.
 MAX_AGE = timedelta(hours=12)
 
