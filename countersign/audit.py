@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from countersign.export.command import export
+from countersign.proof.command import register
 from countersign.record import opened
 from countersign.where import DataOption
 
@@ -34,3 +35,4 @@ def sql(
 
 
 app.command()(export)
+register(app)

@@ -67,11 +67,11 @@ def apply_(
     data: DataOption = None,
 ) -> None:
     """Put a policy in force, in all copies of the policy service at once."""
-    version = asyncio.run(applier(_bus(config, data_dir(data)))(file))
+    version = asyncio.run(applier(bus_address(config, data_dir(data)))(file))
     print(f"{file}: in force, version {version}")
 
 
-def _bus(config: Path | None, data: DataDir) -> BusAddress:
+def bus_address(config: Path | None, data: DataDir) -> BusAddress:
     """The bus the settings name, as admin; without settings, that of the embedded instance. Raises Misuse."""
     try:
         if config is None and not DEFAULT_CONFIG.exists():

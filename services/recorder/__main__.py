@@ -30,7 +30,7 @@ from services.recorder.metrics import Metrics, make_metrics
 from services.recorder.migrate import MigrationError, migrate
 from services.recorder.place import DirectoryLock, located
 from services.recorder.position import Position
-from services.recorder.proof.note import origin
+from services.recorder.proof.note import origin, verifier_key
 from services.recorder.readonly_http import EmbeddedClickHouse
 from services.recorder.sealer import Sealer
 from services.recorder.seat import Seat, Writer
@@ -41,6 +41,7 @@ from services.recorder.trimming import keep_trimmed
 from services.recorder.witnesses import mailboxes, to_all
 from services.recorder.writer import StreamWriter
 from services.runtime import admin, keys
+from services.runtime.data_dir import replace
 from services.runtime.identity.local import LocalKeys
 from services.runtime.identity.verifier import TokenVerifier
 from services.runtime.nats.broker import make_broker
@@ -117,6 +118,9 @@ class Readers:
         await self.endpoint.stop()
         await self.verifier.close()
 
+
+#: The logs' public keys, for `countersign audit verify` on this machine.
+VERIFIER_KEYS = "log.vkey"
 
 #: How far recording steps back where it shares cores with ingress and policy: the events are durable in JetStream
 #: already, so an insert may wait and an agent need not (`countersign_recorder_lag_seconds` shows by how much).
@@ -214,6 +218,8 @@ def _start_sealing(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
     """The log of each stream, its witnesses, and erasures."""
     audit, tasks = parts.context.settings.audit, parts.context.tasks
     key = keys.log_key(audit.signing_key, parts.context.data)
+    names = [verifier_key(key, origin(audit.log, writer.source.stream)) for writer in writers]
+    replace(parts.context.data.keys / VERIFIER_KEYS, "".join(f"{name}\n" for name in names).encode())
     boxes = mailboxes(audit, parts.metrics)
     for box, place in zip(boxes, audit.witnesses, strict=True):
         tasks.start(box.deliver(), f"witness {place.partition(':')[0]}")

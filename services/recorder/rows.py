@@ -80,6 +80,11 @@ def started_at(operation_id: str) -> int:
     return int(operation_id[:8] + operation_id[9:13], 16)
 
 
+def kind_of(subject: str) -> str:
+    """The class of event that is published on a subject. Raises NotAnEvent."""
+    return _kind(subject)[0].__name__
+
+
 def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table, Row], ...]:
     kind, table, fields = _kind(delivery.subject)
     try:

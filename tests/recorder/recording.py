@@ -78,8 +78,11 @@ async def database(dsn: str) -> AsyncIterator[Moody]:
 
 async def record(store: Store, events: Iterable[Event], stream: str = "AUDIT", epoch: int = 1) -> None:
     """Store events as the writer does, behind what is there."""
-    (there,) = await store.query("SELECT (SELECT count() FROM events) + (SELECT count() FROM session_frames) AS n")
-    token = f"test-{there['n']}"
+    (there,) = await store.query(
+        "SELECT max(stream_seq) AS n FROM log_entries WHERE stream = {s:String} AND epoch = {e:UInt64}",
+        {"s": stream, "e": epoch},
+    )
+    token = f"test-{stream}-{epoch}-{there['n']}"
     rows = await Keyring(store).sealed(build(e.deliveries(events, int(there["n"]) + 1), stream, epoch), stream, token)
     for table, made in rows.items():
         await store.insert(table.name, made, table.columns, f"{token}:{table.name}")

@@ -147,8 +147,6 @@ async def test_nothing_is_signed_over_a_tree_that_was_changed(store: Moody, tamp
     await store.command(f"{tampering} SETTINGS mutations_sync = 2")
     await log.store_events(list(e.stories(10)))
     log.crash()
-    from services.recorder.tree_store import MissingHash
-
     with pytest.raises((Broken, MissingHash)):
         await log.sealer.seal()
     assert len(log.published) == 1

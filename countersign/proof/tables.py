@@ -1,0 +1,243 @@
+"""Typed tables against the events: every row is what the event's bytes say, once, and nothing else is there.
+
+Messages are taken in windows of their sequence: the bytes of a window, and its rows of every typed table. The expected
+rows are made again from the bytes (services/recorder/proof/retyping.py) and compared column by column. Windows are
+independent, so that several processes compare while this one reads.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from countersign.proof.findings import Finding, Report
+from countersign.record import QueryRefused, Record, lines, rows
+from services.recorder import tables as t
+from services.recorder.proof.retyping import NotComparable, Stored, expected
+from services.recorder.tables import Table
+
+#: Messages in a window; halved where its bytes are more than an answer may hold (services/recorder/reader_settings.py).
+WINDOW: Final = 20_000
+#: ClickHouse's TOO_MANY_ROWS_OR_BYTES.
+_TOO_MUCH: Final = 396
+#: Messages from which other processes are worth their start (a second each).
+_WORTH_IT: Final = 100_000
+#: Windows read ahead of those that compare: some hundred MiB at most.
+_AHEAD: Final = 4
+
+#: Tables whose rows come from events, and how content is compared in them: by the hash that the event's row has.
+TYPED: Final = tuple(table for table in t.WRITING_ORDER if table not in (t.DEAD_LETTERS, t.EVENTS, t.SESSION_FRAMES))
+_BOUNDS: Final = """
+SELECT min(stream_seq) AS first, max(stream_seq) AS last, count() AS n FROM {table}
+"""
+#: So that 64-bit integers and floats come as JSON numbers, whatever an account's profile says.
+_SETTINGS: Final = {"output_format_json_quote_64bit_integers": "0", "output_format_json_quote_64bit_floats": "0"}
+
+
+class Window(NamedTuple):
+    """What was read of some messages: JSON rows of each table, in the order of its columns."""
+
+    #: (table's name, column names, lines of JSON arrays)
+    tables: list[tuple[str, list[str], list[bytes]]]
+    #: Events whose bytes are content whole, opened.
+    whole: dict[str, bytes]
+
+
+class Outcome(NamedTuple):
+    """What came of a window."""
+
+    compared: int
+    findings: list[Finding]
+
+
+def verify_tables(record: Record, report: Report) -> None:
+    """Compare all there is. Raises CommandError."""
+    columns = _columns(record)
+    for raw, typed in ((t.EVENTS, TYPED), (t.SESSION_FRAMES, ())):
+        first, end, count = _bounds(record, (raw, *typed))
+        with _workers(count) as submit:
+            pending: list[Future[Outcome]] = []
+            for window in _windows(record, columns, raw, typed, range(first, end, WINDOW), end):
+                pending.append(submit(window))
+                if len(pending) > _AHEAD:
+                    _take(pending.pop(0), report)
+            for future in pending:
+                _take(future, report)
+
+
+def _take(future: "Future[Outcome]", report: Report) -> None:
+    outcome = future.result()
+    report.compared += outcome.compared
+    for finding in outcome.findings:
+        report.add(finding)
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Any]:
+    """Answers a function that compares a window, here or in another process."""
+    cores = os.cpu_count() or 1
+    if count < _WORTH_IT or cores < 2:
+        yield _here
+        return
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
+        yield lambda window: pool.submit(compare, window)
+
+
+def _here(window: Window) -> "Future[Outcome]":
+    future: Future[Outcome] = Future()
+    future.set_result(compare(window))
+    return future
+
+
+def _bounds(record: Record, tables: Iterable[Table]) -> tuple[int, int, int]:
+    """First sequence, end, and number of messages, over all tables: a row that nobody knows may be anywhere."""
+    found = [rows(record, _BOUNDS.format(table=table.name))[0] for table in tables]
+    there = [row for row in found if int(row["n"])]
+    if not there:
+        return 0, 0, 0
+    first, last = min(int(row["first"]) for row in there), max(int(row["last"]) for row in there)
+    return first, last + 1, max(int(row["n"]) for row in there)
+
+
+def _columns(record: Record) -> dict[str, dict[str, str]]:
+    """For each table, its columns and how each is asked for so that JSON shows what rows.py makes."""
+    asked: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in rows(record, "SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"):
+        name, kind = row["name"], row["type"]
+        if kind.startswith("DateTime64(6"):
+            asked[row["table"]][name] = f"toUnixTimestamp64Micro({name})"
+        elif kind.startswith("DateTime64(3"):
+            asked[row["table"]][name] = f"toUnixTimestamp64Milli({name})"
+        elif name == t.CONTENT:
+            asked[row["table"]][name] = "if(content = '', '', lower(hex(SHA256(content))))"
+        else:
+            asked[row["table"]][name] = name
+    return asked
+
+
+def _windows(
+    record: Record, columns: dict[str, dict[str, str]], raw: Table, typed: tuple[Table, ...], starts: range, last: int
+) -> Iterator[Window]:
+    for first in starts:
+        yield from _read(record, columns, (raw, *typed), first, min(first + WINDOW, last))
+
+
+def _read(
+    record: Record, columns: dict[str, dict[str, str]], tables: tuple[Table, ...], first: int, end: int
+) -> Iterator[Window]:
+    """One window, or its halves where it is too much for one answer."""
+    try:
+        found = [_rows_of(record, columns, table, first, end) for table in tables]
+    except QueryRefused as error:
+        if error.code != _TOO_MUCH or end - first < 2:
+            raise
+        middle = (first + end) // 2
+        yield from _read(record, columns, tables, first, middle)
+        yield from _read(record, columns, tables, middle, end)
+        return
+    rejected = _rows_of(record, columns, t.DEAD_LETTERS, first, end)
+    yield Window([*found, rejected], _opened_whole(record, found[0]))
+
+
+def _rows_of(
+    record: Record, columns: dict[str, dict[str, str]], table: Table, first: int, end: int
+) -> tuple[str, list[str], list[bytes]]:
+    asked = ", ".join(columns[table.name][name] for name in table.columns)
+    sql = f"SELECT {asked} FROM {table.name} WHERE stream_seq >= {first} AND stream_seq < {end}"  # noqa: S608 - our own names
+    return table.name, list(table.columns), list(lines(record.ask(sql, "JSONCompactEachRow", {}, _SETTINGS)))
+
+
+def _opened_whole(record: Record, found: tuple[str, list[str], list[bytes]]) -> dict[str, bytes]:
+    """The bytes of events that could not be parted: few, and asked for one by one."""
+    table, names, json_rows = found
+    raw, event_id = names.index("raw"), names.index("event_id")
+    opened = {}
+    for row in (_loads(line) for line in json_rows if b'""' in line):
+        if row[raw] == "":
+            sql = f"SELECT content FROM event_bytes WHERE kind = '{table}' AND event_id = {{id:String}}"  # noqa: S608
+            for found_row in rows(record, sql, {"id": str(row[event_id])}):
+                opened[str(row[event_id])] = (found_row["content"] or "").encode()
+    return opened
+
+
+def compare(window: Window) -> Outcome:
+    """The findings of one window. Pure; runs in another process too."""
+    raw_name, raw_names, raw_rows = window.tables[0]
+    typed: dict[str, dict[tuple[int, str], list[dict[str, Any]]]] = {}
+    for name, names, json_rows in window.tables[1:]:
+        typed[name] = defaultdict(list)
+        for line in json_rows:
+            row = dict(zip(names, _loads(line), strict=True))
+            typed[name][row["stream_seq"], row["event_id"]].append(row)
+    letters = typed.pop(t.DEAD_LETTERS.name)
+    rejected = {(seq, row["reason"].partition(":")[0]) for (seq, _), rows_ in letters.items() for row in rows_}
+    findings: list[Finding] = []
+    for line in raw_rows:
+        row = dict(zip(raw_names, _loads(line), strict=True))
+        findings += _compare_one(raw_name, row, typed, rejected, window.whole)
+    for name, left in typed.items():
+        findings += [
+            Finding("added", name, "no event says this", seq, event_id)
+            for (seq, event_id), some in left.items()
+            if some
+        ]
+    return Outcome(len(raw_rows), findings)
+
+
+def _compare_one(
+    raw_name: str,
+    row: dict[str, Any],
+    typed: dict[str, dict[tuple[int, str], list[dict[str, Any]]]],
+    rejected: set[tuple[int, str]],
+    whole: dict[str, bytes],
+) -> Iterator[Finding]:
+    """One event: its own columns, then its typed row, which is taken out of `typed`."""
+    seq, event_id = row["stream_seq"], row["event_id"]
+    data = row["raw"].encode("utf-8", "surrogatepass") or whole.get(event_id, b"")
+    hash_ = row.get("content_hash") or ""
+    if not data and (hash_ or row.get("content")):
+        for rows_ in typed.values():
+            rows_.pop((seq, event_id), None)
+        return  # content whole, and erased: nothing is left to compare
+    stored = Stored(row["stream"], row["epoch"], seq, row["published_at"], row["subject"], data)
+    try:
+        wanted = expected(stored)
+    except NotComparable as error:
+        yield Finding("changed", raw_name, f"its bytes are no event: {error}", seq, event_id)
+        return
+    for table, values in wanted.items():
+        if table.name == raw_name:
+            yield from _differences(raw_name, row, values)
+            continue
+        there = typed[table.name].pop((seq, event_id), [])
+        if not there:
+            if (seq, table.name) not in rejected:
+                yield Finding("missing", table.name, "its event is in the log", seq, event_id)
+            continue
+        if len(there) > 1:
+            yield Finding("duplicated", table.name, f"the row is there {len(there)} times", seq, event_id)
+        for one in there:
+            yield from _differences(table.name, one, values)
+            if one.get(t.CONTENT, "") != hash_:
+                yield Finding("changed", table.name, "content is not what the log holds", seq, event_id)
+
+
+def _differences(table: str, row: dict[str, Any], values: dict[str, Any]) -> Iterator[Finding]:
+    names = [name for name, value in values.items() if row[name] != value]
+    if names:
+        detail = f"{', '.join(names)}: not what its event says"
+        yield Finding("changed", table, detail, row["stream_seq"], row["event_id"])
+
+
+def _loads(line: bytes) -> list[Any]:
+    """A row; bytes that are no UTF-8 are none that an event wrote, and differ from it as replacement characters."""
+    try:
+        found: list[Any] = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        found = orjson.loads(line.decode("utf-8", "replace"))
+    return found

@@ -1,0 +1,70 @@
+"""`audit verify` on an untouched log finds nothing; proofs are checked without us."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from countersign.proof.completeness import gaps
+from countersign.proof.proving import prove
+from services.recorder.proof.bundle import BadProof, check
+from tests.recorder import events as e
+from tests.recorder_proof.building import Log, a_log, key_of
+
+pytestmark = pytest.mark.usefixtures("open_engine")
+
+
+@pytest.fixture
+async def log(engine_dsn: str) -> AsyncIterator[Log]:
+    async with a_log(engine_dsn) as log:
+        yield log
+
+
+async def test_an_untouched_log_is_well(log: Log) -> None:
+    report = log.verify()
+    assert list(report.lines())[-1].endswith("all is well"), report.findings
+    assert report.compared == await log.store.count() + await log.store.count("session_frames")
+    assert (report.erased_sessions, report.against) == (1, sum(map(len, log.witness.values())))
+    assert [one.unsealed for one in report.logs] == [0, 0]
+    await log.add(list(e.stories(3)))
+    report = log.verify()
+    assert report.ok
+    assert [one.unsealed for one in report.logs] == [9, 0]
+
+
+async def test_a_proof_holds_without_the_database(log: Log) -> None:
+    attempts = await log.store.query("SELECT operation_id, event_id FROM attempts ORDER BY stream_seq")
+    for row in (attempts[0], attempts[-3]):
+        bundle = prove(log.reader, row["operation_id"], reveal=False)
+        shown = prove(log.reader, row["operation_id"], reveal=True)
+        for event, revealed in zip(bundle.events, shown.events, strict=True):
+            checked, whole = check(event, key_of("AUDIT")), check(revealed, key_of("AUDIT"))
+            assert checked.entry == whole.entry
+            assert whole.whole
+            assert checked.whole is (not revealed.sealed)
+        assert b'"statement"' in whole.bytes or shown.events[0].sealed
+        event = bundle.events[0]
+        for lie in (
+            event.model_copy(update={"raw": event.raw.replace("agent-7", "agent-8")}),
+            event.model_copy(update={"proof": event.proof.replace("index ", "index 1")}),
+            event.model_copy(
+                update={"proof": event.proof.replace(event.proof.split("\n")[4], event.proof.split("\n")[3])}
+            ),
+            event.model_copy(update={"event_id": bundle.events[1].event_id}),
+            shown.events[0].model_copy(update={"content_key": "00" * 32}),
+            shown.events[0].model_copy(update={"sealed": "AAAA"}),
+        ):
+            with pytest.raises(BadProof):
+                check(lie, key_of("AUDIT"))
+        with pytest.raises(BadProof):
+            check(event, key_of("RECORDING"))
+
+
+async def test_gaps_are_named(log: Log) -> None:
+    assert [str(gap) for gap in gaps(log.reader)] == []
+    # The builder stamps 2026 on everything, so the numbers below are settled.
+    await log.store.command(
+        "ALTER TABLE events DELETE WHERE ingress = 'ingress-1' AND ingress_seq IN (7, 8) SETTINGS mutations_sync = 2"
+    )
+    told = [str(gap) for gap in gaps(log.reader)]
+    assert "ingress ingress-1: 7 to 8 missing" in told
+    assert sum("stream AUDIT, epoch 1" in line for line in told) == 2
