@@ -17,7 +17,9 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from copy import copy
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -111,14 +113,7 @@ async def seal(store: Store, data: DataDir, loading: Loading) -> float:
     for stream in STREAMS:
         position = Position(epoch=1, stored=loading.stored[stream], claimed=loading.stored[stream])
         name = origin("countersign", stream)
-        await Sealer(
-            store,
-            stream,
-            origin=name,
-            key=key,
-            position=lambda at=position: at,
-            metrics=metrics,  # type: ignore[misc]
-        ).seal()
+        await Sealer(store, stream, origin=name, key=key, position=partial(copy, position), metrics=metrics).seal()
     return time.perf_counter() - begun
 
 

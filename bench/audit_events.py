@@ -38,10 +38,11 @@ RUN: Final = "nightly-refunds"
 #: Stand for what differs from event to event; as long as what replaces them.
 _EVENT, _SESSION, _OPERATION, _APPROVAL = (f"00000000-0000-7000-8000-00000000000{n}" for n in range(1, 5))
 _AT: Final = datetime(2001, 1, 1, 0, 0, 0, 123456, tzinfo=UTC)
-_WORDS: Final = (
+_TEXT: Final = (
     "refund order customer invoice total paid late address region status shipped returned approve table select where "
     "join sum count agent report week month account ledger open closed ticket reply draft summary contract clause"
-).split()  # noqa: SIM905 - reads better as text
+)
+_WORDS: Final = _TEXT.split()
 _MODEL = Connector(name="openai", protocol="http", tags={"env": "prod"})
 _ORDERS = Connector(name="orders", protocol="postgres", tags={"env": "prod"})
 
