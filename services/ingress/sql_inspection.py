@@ -35,8 +35,8 @@ def recorded_statement(sql: str, binds: Sequence[Bind], look: Callable[[str], Lo
     def noted(text: str) -> str:
         looked = look(text)
         if "\\" in text:  # a constant in a constant, as EXECUTE is given them
-            plain = look(unescaped(text))
-            looked = plain if plain.findings - looked.findings else looked
+            for reading in map(look, unescaped(text)):
+                looked = reading if reading.findings - looked.findings else looked
         findings.update(looked.findings)
         return looked.recorded
 

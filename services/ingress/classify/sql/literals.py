@@ -47,9 +47,9 @@ def rewritten(sql: str, look: Callable[[str], str], deep: int = 0) -> str:
     return "".join((*parts, sql[done:]))
 
 
-def unescaped(text: str) -> str:
-    """The text with everything undone that might be an escape: what constants inside constants may stand for."""
-    return _unicode(_ESCAPE.sub(_escaped, _unicode(text, "")), "")
+def unescaped(text: str) -> tuple[str, ...]:
+    """The text with everything undone that might be an escape, of either kind: what constants in it may stand for."""
+    return _ESCAPE.sub(_escaped, text), _unicode(text, "")
 
 
 def _rewritten(raw: str, after: str, look: Callable[[str], str], deep: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from pglast import Error, ast, parser
 
 from services.ingress.classify.sql.origins import Origin, Origins
-from services.ingress.classify.sql.walk import nodes
+from services.ingress.classify.sql.walk import children, dotted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _named(text: str, tables: dict[str, tuple[str, str]]) -> Origins:
     except (Error, ValueError):
         return frozenset()
     found = set()
-    for node in nodes(statement.stmt):
+    for node in _telling(statement.stmt):
         if isinstance(node, ast.ColumnRef):
             names = [str(part.sval) for part in node.fields or () if isinstance(part, ast.String)]
             if len(names) == 1 and len(tables) == 1:
@@ -65,3 +65,15 @@ def _named(text: str, tables: dict[str, tuple[str, str]]) -> Origins:
             elif len(names) == 2 and names[0] in tables:
                 found.add(Origin(*tables[names[0]], names[1] if len(node.fields or ()) == 2 else "*"))
     return frozenset(found)
+
+
+def _telling(tree: Any) -> Iterator[Any]:
+    """Every node but those that are only counted."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FuncCall) and dotted(node.funcname) == "count":
+            node = (node.agg_filter,)
+        elif not isinstance(node, tuple):
+            yield node
+        waiting.extend(children(node))
