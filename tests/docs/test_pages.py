@@ -1,5 +1,6 @@
 """What the pages show works: the README's files and commands, and every query of the auditors' page."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from examples import sample_database
 from tests.cli.conftest import REPOSITORY, Cli, Up
 
 README = (REPOSITORY / "README.md").read_text()
 AUDITORS = (REPOSITORY / "docs" / "auditors.md").read_text()
 QUICKSTART = REPOSITORY / "examples" / "quickstart"
+FRONTS = ("http", "postgres", "clickhouse", "policy", "approver", "recorder")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -32,7 +35,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, 
     """The README's two files, running; only the ports and the provider differ."""
     cli = Cli(tmp_path_factory.mktemp("quickstart"))
     settings = yaml.safe_load((QUICKSTART / "countersign.yaml").read_text())
-    settings["listen"] = dict.fromkeys(("http", "clickhouse", "policy", "approver", "recorder"), "127.0.0.1:0")
+    settings["listen"] = dict.fromkeys(FRONTS, "127.0.0.1:0")
     settings["connectors"]["openai"]["upstream"] = "http://127.0.0.1:1"
     (cli.directory / "countersign.yaml").write_text(yaml.safe_dump(settings))
     (cli.directory / "policy.yaml").write_text((QUICKSTART / "policy.yaml").read_text())
@@ -49,6 +52,47 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, 
 def test_the_readme_shows_the_quick_starts_files() -> None:
     shown = blocks(README, "yaml")
     assert shown == [(QUICKSTART / name).read_text() for name in ("countersign.yaml", "policy.yaml")]
+
+
+async def test_the_readmes_psql_reaches_a_database(tmp_path: Path) -> None:
+    """The README's command as it stands; only the port differs."""
+    psql = next(command for command in commands(README) if command.startswith("psql"))
+    async with sample_database.serving() as home:
+        cli = Cli(tmp_path)
+        settings = yaml.safe_load((QUICKSTART / "countersign.yaml").read_text())
+        settings["listen"] = dict.fromkeys(FRONTS, "127.0.0.1:0")
+        settings["connectors"]["orders"] = {
+            "protocol": "postgres",
+            "upstream": {"host": str(home), "database": sample_database.DATABASE},
+            "credential": {"user": sample_database.ROLE, "password": sample_database.PASSWORD},
+        }
+        (tmp_path / "countersign.yaml").write_text(yaml.safe_dump(settings))
+        rule = {
+            "name": "agents-may-read",
+            "when": 'action == "sql.select" && "agents" in identity.groups',
+            "allow": True,
+        }
+        (tmp_path / "policy.yaml").write_text(yaml.safe_dump({"rules": [rule]}))
+        up = cli.start("countersign", "--json", OPENAI_API_KEY="sk-your-key")
+        try:
+            up.wait_ready()
+            token = cli.run("token", "--subject", "my-agent", "--groups", "agents").stdout.strip()
+            port = up.endpoints["postgres"].rpartition(":")[2]
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [*("bash", "-c", psql.replace("port=6432", f"port={port}"))],
+                input="SELECT name FROM customers ORDER BY id;",
+                env=cli.environment | {"COUNTERSIGN_AGENT_TOKEN": token, "PATH": path(sample_database.programs())},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert "Ada Byron" in done.stdout, done.stderr
+        finally:
+            up.stop()
+            assert up.process.stdout
+            up.process.stdout.close()
 
 
 def test_the_readmes_make_targets_exist() -> None:
@@ -106,6 +150,13 @@ def test_the_readmes_agent_is_judged_and_recorded(quickstart: tuple[Cli, Up]) ->
     )
 
 
+@pytest.mark.parametrize("command", ["sessions list", "audit verify"])
+def test_the_readmes_other_commands_run(quickstart: tuple[Cli, Up], command: str) -> None:
+    assert f"countersign {command}" in commands(README)
+    done = quickstart[0].run(*command.split())
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("query", blocks(AUDITORS, "sql"))
 def test_an_auditors_query_runs(quickstart: tuple[Cli, Up], query: str) -> None:
     done = quickstart[0].run("audit", "sql", query)
@@ -140,5 +191,5 @@ def test_the_auditors_page_names_every_column(quickstart: tuple[Cli, Up]) -> Non
             assert named == real
 
 
-def path() -> str:
-    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def path(*before: Path) -> str:
+    return os.pathsep.join([*map(str, before), str(Path(sys.executable).parent), os.environ["PATH"]])
