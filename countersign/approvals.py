@@ -4,40 +4,22 @@ Counterpart: `reviewing`, which asks the gateway.
 """
 
 import json as jsonlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from countersign.errors import Misuse
-from countersign.reviewing import ask, one, printable, segment, short
+from countersign.reading import row, whole
+from countersign.reviewing import ask, one, segment
 from countersign.where import DataOption
+from schemas.base import utc_now
 from services.runtime.settings.values import seconds
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The approval's id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-#: What `show` prints, in this order; empty ones are left out.
-_SHOWN = (
-    *(
-        "approval_id",
-        "state",
-        "detail",
-        "subject",
-        "email",
-        "groups",
-        "connector",
-        "action",
-        "method",
-        "path",
-        "resources",
-    ),
-    *("requirements", "escalated", "approved_by", "decided_by", "reason", "caller_reason", "requested_at"),
-    *("expires_at", "preview", "use", "history", "grant_seconds", "max_uses", "operation_id", "digest", "statement"),
-)
 
 
 @app.callback()
@@ -54,14 +36,14 @@ def list_(json: AsJson = False, data: DataOption = None) -> None:
     elif not found:
         print("Nothing waits for you.")
     else:
-        print("\n".join(_row(view) for view in found))
+        print("\n".join(row(view, utc_now()) for view in found))
 
 
 @app.command()
 def show(approval: Id, json: AsJson = False, data: DataOption = None) -> None:
     """Show one approval whole."""
     view = one(ask(data, f"/-/approvals/{_segment(approval)}", "approvals"), "approval")
-    print(jsonlib.dumps(view) if json else "\n".join(_lines(view)))
+    print(jsonlib.dumps(view) if json else "\n".join(whole(view, utc_now())))
 
 
 @app.command()
@@ -112,17 +94,3 @@ def _duration(text: str) -> float:
         return seconds(text) if text else 0.0
     except ValueError as error:
         raise Misuse(f"--grant: {error}") from None
-
-
-def _row(view: dict[str, Any]) -> str:
-    """One line: id, state, who, where, what, until when."""
-    what = view.get("statement") or f"{view.get('method', '')} {view.get('path', '')}".strip()
-    cells = (view["approval_id"], view["state"], view["subject"], view["connector"], view["action"])
-    return "  ".join([*map(printable, cells), short(what), f"until {view['expires_at']}"])
-
-
-def _lines(view: dict[str, Any]) -> Iterable[str]:
-    for name in _SHOWN:
-        if value := view.get(name):
-            shown = value if isinstance(value, str) else jsonlib.dumps(value)
-            yield f"{name:<15}{printable(shown, keep_lines=True)}"
