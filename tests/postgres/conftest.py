@@ -1,15 +1,22 @@
 """A real PostgreSQL for the whole run, a fresh database for each test, and a gateway before it."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
+import uvloop
 
 from services.runtime.data_dir import DataDir
 from tests.conftest import Bus
 from tests.postgres.gateway import ROLE, Gateway
 from tests.postgres.server import Server, running, system_programs
+
+
+def pytest_asyncio_loop_factories(config: Any, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """The loop that services run on: accepting, TLS in the middle and closing differ from asyncio's own."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -112,11 +112,7 @@ class Listener:
             channel = await self._open(connection)
         except (OSError, ValueError) as error:  # ssl.SSLError and TimeoutError are OSErrors
             log.debug("no connection came of it", reason=type(error).__name__)
-            connection.close()
             return
-        except BaseException:
-            connection.close()
-            raise
         finally:
             self.strangers -= 1
         peer = channel.transport.get_extra_info("peername") or ("", 0)
@@ -129,17 +125,14 @@ class Listener:
     async def _open(self, connection: socket.socket) -> Channel:
         """The connection, after a TLS handshake if it begins with one."""
         loop, limit = asyncio.get_running_loop(), self.parts.settings.limits.request_head
-        if self.strangers > STRANGERS:
-            raise ConnectionAbortedError("too many connections without a token")
-        async with asyncio.timeout(limit):
-            first = await _first_byte(connection)
-        if not first:
-            raise ConnectionResetError("closed before the first byte")
-        direct = first[0] == _TLS_HANDSHAKE
-        if direct and self.tls is None:
-            raise ConnectionAbortedError("TLS is not configured")
-        _, channel = await loop.connect_accepted_socket(
-            Channel,
+        try:
+            direct = await self._begins_with_tls(connection, limit)
+        except BaseException:
+            connection.close()  # later on it is the transport's: closing it under its feet makes uvloop spin
+            raise
+        channel = Channel()  # kept here: what uvloop returns for TLS is a protocol of its own
+        await loop.connect_accepted_socket(
+            lambda: channel,
             connection,
             ssl=self.tls if direct else None,
             ssl_handshake_timeout=limit if direct else None,
@@ -149,6 +142,20 @@ class Listener:
             channel.abort()
             raise ConnectionAbortedError("direct TLS without ALPN")
         return channel
+
+    async def _begins_with_tls(self, connection: socket.socket, limit: float) -> bool:
+        """Whether the client starts TLS without asking. Raises OSError for one that is turned away here."""
+        if self.strangers > STRANGERS:
+            raise ConnectionAbortedError("too many connections without a token")
+        async with asyncio.timeout(limit):
+            first = await _first_byte(connection)
+        if not first:
+            raise ConnectionResetError("closed before the first byte")
+        if first[0] != _TLS_HANDSHAKE:
+            return False
+        if self.tls is None:
+            raise ConnectionAbortedError("TLS is not configured")
+        return True
 
     async def _guarded(self, channel: Channel, session: Session) -> None:
         """Whatever goes wrong: the client is told in its own protocol, and it is recorded."""
