@@ -45,6 +45,14 @@ _FAMILIES = {
 }
 
 
+#: PostgreSQL's own limits (MAXDIM, MaxTupleAttributeNumber).
+_MOST_DIMENSIONS, _MOST_COLUMNS = 6, 1664
+
+
+#: Of a numeric; "" for a finite one.
+_SIGNS = {0: "", 0x4000: "", 0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
+
+
 def family(oid: int) -> Family:
     """Of a type; one that nobody knows is `OTHER`, one that nobody told is text."""
     return _FAMILIES.get(oid, Family.OTHER)
@@ -61,21 +69,71 @@ def spelt(raw: bytes, oid: int) -> str | None:
         return None
 
 
-def _integer(raw: bytes) -> str:
-    return str(int.from_bytes(raw, "big", signed=True))
+def members(raw: bytes) -> list[tuple[int, bytes]]:
+    """The values inside a binary array or composite, each with its type; empty for what is neither.
+
+    array       Int32 dimensions, Int32 has NULLs, OID of elements, for each dimension Int32 length and lower bound
+                (array_send); then Int32 length and bytes of each element
+    composite   Int32 columns; then OID, Int32 length and bytes of each (record_send)
+    """
+    return _read(_array, raw) or _read(_composite, raw)
 
 
-def _word(raw: bytes) -> str:
-    return str(int.from_bytes(raw, "big"))
+def _read(reader: Callable[[bytes], list[tuple[int, bytes]]], raw: bytes) -> list[tuple[int, bytes]]:
+    try:
+        return reader(raw)
+    except (struct.error, ValueError):
+        return []
+
+
+def _array(raw: bytes) -> list[tuple[int, bytes]]:
+    dimensions, _, element = struct.unpack_from("!iiI", raw)
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise ValueError("no array")
+    found, at = [], 12 + 8 * dimensions
+    while at < len(raw):
+        value, at = _value(raw, at)
+        found.append((element, value))
+    return found
+
+
+def _composite(raw: bytes) -> list[tuple[int, bytes]]:
+    found, at = [], 4
+    for _ in range(_within(struct.unpack_from("!i", raw)[0])):
+        (oid,) = struct.unpack_from("!I", raw, at)
+        value, at = _value(raw, at + 4)
+        found.append((oid, value))
+    if at != len(raw):
+        raise ValueError("no composite")
+    return found
+
+
+def _value(raw: bytes, at: int) -> tuple[bytes, int]:
+    (length,) = struct.unpack_from("!i", raw, at)
+    end = at + 4 + max(0, length)
+    if length < -1 or end > len(raw):
+        raise ValueError("no value")
+    return raw[at + 4 : end], end
+
+
+def _within(columns: int) -> int:
+    """A table has 1,600 columns at most."""
+    if not 0 <= columns <= _MOST_COLUMNS:
+        raise ValueError("no composite")
+    return columns
+
+
+def _fixed(form: str) -> Callable[[bytes], str]:
+    return lambda raw: str(struct.unpack(form, raw)[0])
 
 
 def _numeric(raw: bytes) -> str:
     """Digits to the base of 10,000 (src/backend/utils/adt/numeric.c, numeric_send)."""
     count, weight, sign, scale = struct.unpack_from("!HhHH", raw)
-    if sign not in (0, 0x4000):
-        return "NaN" if sign == 0xC000 else "Infinity"
-    if weight > 33_000 or scale > 17_000:
+    if weight > 33_000 or scale > 17_000 or len(raw) != 8 + 2 * count or sign not in _SIGNS:
         raise ValueError("not a numeric")
+    if _SIGNS[sign]:
+        return _SIGNS[sign]
     digits = struct.unpack_from(f"!{count}H", raw, 8)
     whole = "".join(f"{digits[at] if at < count else 0:04d}" for at in range(weight + 1)).lstrip("0") or "0"
     places = "".join(f"{digit:04d}" for digit in digits[max(0, weight + 1) :])
@@ -89,13 +147,13 @@ def _address(raw: bytes) -> str:
 
 
 _READERS: dict[int, Callable[[bytes], str]] = {
-    16: lambda raw: "true" if raw != b"\0" else "false",
-    20: _integer,
-    21: _integer,
-    23: _integer,
-    26: _word,
-    700: lambda raw: repr(struct.unpack("!f", raw)[0]),
-    701: lambda raw: repr(struct.unpack("!d", raw)[0]),
+    16: _fixed("!?"),
+    20: _fixed("!q"),
+    21: _fixed("!h"),
+    23: _fixed("!i"),
+    26: _fixed("!I"),
+    700: _fixed("!f"),
+    701: _fixed("!d"),
     1700: _numeric,
     2950: lambda raw: str(uuid.UUID(bytes=raw)),
     650: _address,

@@ -8,7 +8,7 @@ from collections import Counter
 
 from services.ingress.masking.replace import Replacer
 from services.ingress.masking.rows.fields import Field
-from services.ingress.masking.rows.types import Family, family, spelt
+from services.ingress.masking.rows.types import Family, family, members, spelt
 from services.ingress.masking.scanner import Match, Scanner
 from services.ingress.masking.structure.document import Rules, masker_for, passes_untouched
 from services.ingress.masking.text import mask_bytes
@@ -26,6 +26,10 @@ _MEDIA = {
 _DOCUMENT = (b"{", b"[", b'"', b"<")
 #: The version that precedes a binary jsonb.
 _JSONB_VERSION = b"\x01"
+#: Types that a value of no known type may be: int8, int4, int2, numeric.
+_NUMBERS = (20, 23, 21, 1700)
+#: How deep composites are looked into for numbers; texts are found at any depth.
+_DEEPEST = 4
 #: The length of an element inside a binary array or composite: no part of the text beside it.
 _LENGTH = re.compile(rb"\0\0[\s\S][\s\S]")
 
@@ -110,10 +114,7 @@ class Values:
 def _readings(raw: bytes, field: Field) -> list[bytes]:
     """How a value that is no text may be read as one."""
     if field.binary:
-        text = spelt(raw, field.type)
-        if text is not None:
-            return [text.encode()]
-        return [raw, _LENGTH.sub(b"\n\n\n\n", raw)]
+        return _binary_readings(raw, field.type, 0)
     if family(field.type) is Family.BYTEA and raw.startswith(b"\\x"):
         try:
             return [bytes.fromhex(raw[2:].decode())]
@@ -121,6 +122,21 @@ def _readings(raw: bytes, field: Field) -> list[bytes]:
             return [raw]
     plain = raw.replace(b"\\", b"").replace(b'"', b"")  # as the elements of an array or composite are escaped
     return [raw] if plain == raw else [raw, plain]
+
+
+def _binary_readings(raw: bytes, oid: int, deep: int) -> list[bytes]:
+    text = spelt(raw, oid)
+    if text is not None:
+        return [text.encode()]
+    if family(oid) not in (Family.OTHER, Family.TEXT, Family.BYTEA):
+        return [raw]
+    found = [raw, _LENGTH.sub(b"\n\n\n\n", raw)]
+    if not oid:  # COPY tells no types
+        found += [text.encode() for each in _NUMBERS if (text := spelt(raw, each)) is not None]
+    if deep < _DEEPEST:
+        for inner, value in members(raw):
+            found += _binary_readings(value, inner, deep + 1)
+    return found
 
 
 def _is_utf8(raw: bytes) -> bool:
