@@ -2,7 +2,8 @@
 
 A running instance is asked over its ClickHouse HTTP endpoint as `auditor`, with the password in the data directory;
 a stopped one by opening its store here, through the same guard (services/recorder). COUNTERSIGN_CLICKHOUSE_URL names
-another ClickHouse HTTP endpoint: user and password in the address, else COUNTERSIGN_TOKEN as a bearer token.
+another ClickHouse HTTP endpoint: user and password in the address, else COUNTERSIGN_TOKEN as a bearer token; the
+database is `countersign` unless `?database=` says otherwise.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from countersign.errors import CommandError, Misuse
 from countersign.http import ERROR_BYTES, send
 from countersign.where import Gateway, data_dir, token
+from services.recorder.store_address import DEFAULT_DATABASE
 from services.runtime.data_dir import DataDir
 
 if TYPE_CHECKING:
@@ -89,20 +91,25 @@ class Endpoint:
 
     front: Gateway
     headers: dict[str, str] = field(repr=False)
+    database: str = DEFAULT_DATABASE
 
     def ask(
         self, sql: str, format_: str, parameters: Parameters, settings: Parameters | None = None
     ) -> Iterator[bytes]:
         """Answer the reply's body as it comes."""
         bound = {f"param_{name}": value for name, value in escaped(parameters).items()}
-        # Without it, a server that fails in the middle has said 200 by then, and half an answer looks like a whole one.
-        url = f"{self.front.url}/?{urlencode({'wait_end_of_query': '1', **(settings or {}), **bound})}"
+        url = f"{self.front.url}/?{urlencode({**self._fixed, **(settings or {}), **bound})}"
         reply = send(url, {**self.headers, "X-ClickHouse-Format": format_}, body=sql.encode(), tls=self.front.tls())
         if reply.status != 200:
             words = reply.read(ERROR_BYTES).decode(errors="replace").strip()
             raise QueryRefused(words or f"{self.front.url}: status {reply.status}")
         while piece := reply.read(PIECE):
             yield piece
+
+    @property
+    def _fixed(self) -> dict[str, str]:
+        # Else a server that fails in the middle has said 200 by then, and half an answer looks like a whole one.
+        return {"database": self.database, "wait_end_of_query": "1"}
 
 
 @contextmanager
@@ -135,9 +142,10 @@ def _remote(url: str) -> Endpoint:
         raise Misuse("COUNTERSIGN_CLICKHOUSE_URL: write an address such as https://user:password@clickhouse:8443")
     host = parts.netloc.rpartition("@")[2]
     front = Gateway(urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", "")))
+    database = dict(parse_qsl(parts.query)).get("database", DEFAULT_DATABASE)
     if parts.username is None:
-        return Endpoint(front, {"Authorization": f"Bearer {token()}"})
-    return Endpoint(front, _basic(unquote(parts.username), unquote(parts.password or "")))
+        return Endpoint(front, {"Authorization": f"Bearer {token()}"}, database)
+    return Endpoint(front, _basic(unquote(parts.username), unquote(parts.password or "")), database)
 
 
 def _running(data: DataDir) -> str | None:

@@ -21,12 +21,17 @@ from countersign.record import Record, opened
 from countersign.where import DataOption, when
 from services.recorder.ocsf import event
 
+#: Nothing was recorded before.
+BEGINNING: Final = "2026-01-01"
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def export(
     since: Annotated[
-        str, typer.Option(metavar="WHEN", help="A time (2026-11-20, 2026-11-20T14:00Z) or how long ago (30d).")
+        str,
+        typer.Option(
+            metavar="WHEN", help="A time (2026-11-20, 2026-11-20T14:00Z) or how long ago (30d); everything by default."
+        ),
     ] = "",
     until: Annotated[str, typer.Option(metavar="WHEN", help="Likewise; now by default.")] = "0s",
     format_: Annotated[str, typer.Option("--format", metavar="parquet|jsonl|ocsf")] = "jsonl",
@@ -44,9 +49,7 @@ def export(
 ) -> None:
     """Write a part of the record to a file."""
     sessions = _sessions(session or [])
-    if not since and not sessions:
-        raise Misuse("--since: say from when on, such as 30d or 2026-11-01; or name a --session")
-    wanted = Range(when("--since", since or "3650d"), when("--until", until), sessions)
+    wanted = Range(when("--since", since or BEGINNING), when("--until", until), sessions)
     if wanted.since >= wanted.until:
         raise Misuse("--since: not before --until")
     if view not in VIEWS:

@@ -84,7 +84,8 @@ def of_operation(row: Row, approval: Row | None) -> list[Moment]:
             operation_id,
             _facts(
                 ("touches", ", ".join(row["resources"])),
-                ("in its words", row["caller_reason"]),
+                # Once erased, nobody can tell whether there was one.
+                ("in its words", "" if row["caller_reason"] == ERASED else row["caller_reason"]),
                 ("operation", operation_id),
             ),
             _statement(row["statement"]),

@@ -1,16 +1,26 @@
 """The afternoon of `world.py` on record and served, once for all tests here; and the command, which asks it."""
 
+import asyncio
+import dataclasses
+import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from countersign.record import Endpoint, Record
 from countersign.record import opened as open_record
+from services.recorder.clickhouse import Store
+from services.recorder.keyring import Keyring
+from services.recorder.migrate import migrate
 from tests.cli.conftest import REPOSITORY, Cli, Ended
 from tests.record_use.world import World, afternoon
+from tests.recorder.conftest import engines, server_dsn
+from tests.recorder.recording import record as record_events
 
 #: Before the first event of the world, for commands that want a beginning.
 SINCE = "2026-11-20"
@@ -18,9 +28,13 @@ SINCE = "2026-11-20"
 ARTEFACTS = REPOSITORY / "artefacts"
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a served record, with user and password."""
+@pytest.fixture(scope="session", params=engines())
+def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a served record, with user and password; also on the ClickHouse server of CLICKHOUSE_URL."""
+    if request.param == "server":
+        with on_server() as address:
+            yield address
+        return
     directory = tmp_path_factory.mktemp("record") / "clickhouse"
     command = [sys.executable, "-m", "tests.record_use.serving", str(directory)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -30,6 +44,26 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert address, "the record was not served"
         yield address
         process.stdin.close()
+
+
+@contextmanager
+def on_server() -> Iterator[str]:
+    """The record in a database of its own on that server, dropped at the end."""
+    store = Store(server_dsn())
+    store.address = dataclasses.replace(store.address, database=f"t{uuid.uuid4().hex[:12]}")
+
+    async def fill() -> None:
+        await migrate(store)
+        await Keyring(store).prepare()
+        await record_events(store, afternoon().events)
+
+    async def drop() -> None:
+        await store.command(f"DROP DATABASE {store.address.database}")
+        await store.close()
+
+    asyncio.run(fill())
+    yield f"{os.environ['CLICKHOUSE_URL'].rstrip('/')}?database={store.address.database}"
+    asyncio.run(drop())
 
 
 @pytest.fixture(scope="session")

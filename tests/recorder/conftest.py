@@ -26,9 +26,20 @@ def engine_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("chdb") / "audit"
 
 
-@pytest.fixture(scope="session")
-def engine_dsn(engine_dir: Path) -> str:
-    return f"chdb://{engine_dir}"
+def engines() -> list[str]:
+    """The embedded engine always, and the server that CLICKHOUSE_URL names (http://user:password@host:8123)."""
+    return ["chdb", *(["server"] if os.environ.get("CLICKHOUSE_URL") else [])]
+
+
+def server_dsn() -> str:
+    """CLICKHOUSE_URL as `audit.dsn` has it."""
+    scheme, _, rest = os.environ["CLICKHOUSE_URL"].partition("://")
+    return f"{ {'http': 'clickhouse', 'https': 'clickhouses'}.get(scheme, scheme) }://{rest}"
+
+
+@pytest.fixture(scope="session", params=engines())
+def engine_dsn(engine_dir: Path, request: pytest.FixtureRequest) -> str:
+    return server_dsn() if request.param == "server" else f"chdb://{engine_dir}"
 
 
 @pytest.fixture(scope="module")
