@@ -45,7 +45,7 @@ format: $(STAMP)
 
 # 500 requests in a minute against a Slack that breaks, in true time; `make test` has it with a shorter second.
 slack-storm: $(STAMP)
-	$(BIN)/python -m pytest -q tests/approver/slack_storm_in_true_time.py
+	$(BIN)/python -m pytest -q -s --timeout 600 tests/approver/slack_storm_in_true_time.py
 
 asyncapi: $(STAMP)
 	$(BIN)/python -m tools.asyncapi

@@ -88,7 +88,7 @@ class SlackChannel:
             self._socket.start(self._tasks)
 
     async def stop(self) -> None:
-        """Take no more clicks, finish the call that is on its way, and let other copies go on."""
+        """Take no more clicks, and let other copies go on: they find out about a call that was on its way (`clerk`)."""
         if self._socket is not None:
             await self._socket.stop()
         if self._dispatching is not None:

@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 #: New approvals gathered in one go; the others follow before anything is posted.
 BATCH = 200
+#: Sheets looked at for the next call, the oldest first: each is held in memory until it is in step.
+COMPARED = 256
 #: Seconds between attempts when Slack says no for a reason that an operator has to mend; when it does not answer.
 MEND, AGAIN = 30.0, 1.0
 #: Longest sleep (seconds) while there is something to do: time itself may make a thing due.
@@ -47,9 +49,10 @@ NAP = 1.0
 LOOK = 0.1
 #: How long the note of a settled message is kept, for what comes late: how an approved operation ended.
 KEEP = timedelta(hours=24)
-#: What Slack says about a message or person that is not there any more.
-_GONE = frozenset({"message_not_found", "channel_not_found", "cant_update_message", "edit_window_closed"})
-_NOBODY = frozenset({"user_not_found", "user_disabled", "cannot_dm_bot", "channel_not_found", "users_not_found"})
+#: What Slack says about a message that is not there any more.
+_GONE = frozenset(
+    {"message_not_found", "channel_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
+)
 
 
 @dataclass
@@ -128,21 +131,28 @@ class Clerk:
                 due.append(found[1])
             else:
                 waiting = True
-        for sheet in gather(due, self.ledger.sheets(lane), lane, self.now(), self.ledger.is_open):
-            await self._write(sheet)
+        if due:
+            for sheet in gather(due, self.ledger.sheets(lane), lane, self.now(), self.ledger.is_open):
+                await self._write(sheet)
         return waiting
 
     async def _next(self) -> Job | None:
         """The most urgent call that may be made now, else the one that may be made first."""
         best: Job | None = None
-        for sheet in self.ledger.behind(self.hold.lane):
+        sheets = self.ledger.behind(self.hold.lane)
+        if len(sheets) > COMPARED:
+            sheets = [sheet for sheet in sheets if not self._put_off_all(sheet)]
+        for sheet in sheets[:COMPARED]:
             for job in await self._jobs(sheet):
                 if best is None or self._rank(job) < self._rank(best):
                     best = job
         return best
 
-    def _rank(self, job: Job) -> tuple[float, int, str]:
-        return (self._pause(job), job.page.urgency, job.sheet.sheet_id)
+    def _rank(self, job: Job) -> tuple[float, int, bool, str]:
+        return (self._pause(job), job.page.urgency, job.do == "update", job.sheet.sheet_id)
+
+    def _put_off_all(self, sheet: Sheet) -> bool:
+        return self._after.get((sheet.sheet_id, QUESTION), 0.0) > self.clock()
 
     def _pause(self, job: Job) -> float:
         after = self._after.get((job.sheet.sheet_id, job.page.part), 0.0)
@@ -223,10 +233,9 @@ class Clerk:
             case RateLimited(retry_after=seconds):
                 pause = seconds
                 job.paces[0].hold(seconds)
-            case Rejected(code=code) if job.do == "update" and code in _GONE and part:
-                log.warning("the message is gone", sheet_id=job.sheet.sheet_id, part=job.page.part, error=code)
-                await self._store(job, part.model_copy(update={"gone": True}))
-            case Rejected(code=code) if job.page.where == "direct" and code in _NOBODY:
+            case Rejected(code=code) if code in _GONE and (job.do == "update" or job.page.where == "thread"):
+                await self._store(job, (part or Part(channel="")).model_copy(update={"gone": True}))
+            case Rejected() if job.page.where == "direct":  # a courtesy: an account that is gone, a scope not granted
                 await self._store(job, Part(channel="", gone=True))
             case Rejected():
                 pause = MEND

@@ -63,7 +63,7 @@ def pages(sheet: Sheet, records: Sequence[Held], calls: Mapping[str, str]) -> li
     if asked or any(record.open for record in records):
         found.append(_question(sheet, records))
     found += _alarms(records)
-    if asked and asked.ts:
+    if asked and asked.ts and not asked.gone:
         found += _calls(records, calls)
         found += _page(OUTCOMES, "thread", notices.outcomes(records), 3)
     if any(not record.open for record in records):
