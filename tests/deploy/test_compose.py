@@ -34,7 +34,7 @@ def host_file(compose: dict[str, Any], name: str, target: str) -> Path:
 
 def sections(settings: Settings, name: str) -> list[Any]:
     """What of the settings a deployed service reads that may hold secrets."""
-    own = {"ingress": [settings.connectors], "approver": [settings.approvals.slack], "recorder": [settings.audit]}
+    own = {"ingress": [settings.connectors], "approver": [settings.approvals], "recorder": [settings.audit]}
     return [settings.nats, *own.get(name, [])]
 
 
