@@ -7,10 +7,13 @@ import pytest
 from examples.slack_standin import Channel, Message, SlackStandin, User
 from examples.slack_standin.server import CHANNELS, USERS
 from schemas import subjects
+from schemas.base import utc_now
 from schemas.events import ApprovalPreviewed, ApprovalRequested, ApprovalUsed, Event, Outcome
 from schemas.verdicts import Escalation
+from services.approver.pending import Spend, move
 from services.approver.slack import gathered, review
 from services.approver.slack.blocks import APPROVE, BREAK_GLASS, DENY
+from services.approver.store import Approvals
 from tests.approver.builders import AGENT, DBA, question
 from tests.approver.conftest import World
 from tests.approver.test_slack import CHANNEL, buttons, by_socket, posted, start
@@ -144,6 +147,9 @@ async def test_the_thread_tells_how_it_ended_and_the_asker_is_told(world: World,
     await world.until_state(asked.approval_id, "approved")
     mine = await direct(slack)
     assert "✅ Approved" in str(mine.blocks)
+    bucket = await world.ingress.jetstream().key_value(subjects.APPROVALS_BUCKET)
+    spend = Spend(asked.operation_id, asked.ingress)
+    await Approvals(bucket).step(asked.approval_id, lambda record: move(record, spend, utc_now()))
     used = ApprovalUsed(
         ingress=asked.ingress,
         session_id=asked.session_id,
