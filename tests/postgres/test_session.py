@@ -1,5 +1,7 @@
 """The query cycle on a real PostgreSQL: what runs, what is refused, and what the record tells."""
 
+import asyncio
+
 import psycopg
 import pytest
 from psycopg import pq
@@ -77,7 +79,7 @@ async def test_an_empty_query_reaches_nobody(gateway: Gateway) -> None:
     await gateway.boot()
     async with gateway.connect() as connection:
         for text in ("", ";", "-- only words", "/* more */ ;"):
-            result = connection.pgconn.exec_(text.encode())
+            result = await asyncio.to_thread(connection.pgconn.exec_, text.encode())
             assert result.status == pq.ExecStatus.EMPTY_QUERY
         assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
     assert len(gateway.attempts) == 1

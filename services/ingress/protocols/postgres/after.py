@@ -52,7 +52,7 @@ class Afterwards:
         idle = status == b"I"
         for portal in state.names.settled(idle=idle):
             if portal.judged is not None:
-                portal.judged.close()
+                state.close_portal(portal.judged)
         if idle and state.ddl:
             state.ddl = False
             state.parts.catalogs.changed(state.front.target)

@@ -20,7 +20,7 @@ from services.ingress.protocols.postgres.codec import backend, frontend
 from services.ingress.protocols.postgres.codec.framing import Frame, Item, Piece, Run
 from services.ingress.protocols.postgres.codec.violation import ProtocolViolation
 from services.ingress.protocols.postgres.judged import Judged
-from services.ingress.protocols.postgres.recording import MEDIA_TYPE
+from services.ingress.protocols.postgres.recording import MEDIA_TYPE, Recording
 from services.ingress.protocols.postgres.state import Expected, State
 from services.ingress.protocols.postgres.telling import Telling
 
@@ -33,6 +33,8 @@ _ACKNOWLEDGES = {
     backend.CLOSE_COMPLETE: frontend.CLOSE,
 }
 CANCELED = b"57014"
+#: Recorded in place of rows that a detector failed on.
+UNINSPECTED = "[content that could not be inspected]"
 
 
 @dataclass
@@ -43,14 +45,17 @@ class Answers:
     telling: Telling
     after: Afterwards
     _out: list[bytes] = field(default_factory=list)
-    _finished: list[Judged] = field(default_factory=list)
 
     async def run(self) -> None:
         """Pass answers on. Raises GatewayError when the server breaks off or what it says cannot be passed."""
         channel, decoder = self.state.upstream.channel, self.state.upstream.decoder
-        while data := await channel.read():
-            decoder.feed(data)
-            await self._pass(decoder.next)
+        try:
+            while data := await channel.read():
+                decoder.feed(data)
+                await self._pass(decoder.next)
+        finally:
+            for judged in self.state.ended:
+                judged.tell()
         raise UpstreamError(502, "upstream_reset", "the database closed the connection")
 
     async def _pass(self, following: Callable[[], Item | None]) -> None:
@@ -135,6 +140,7 @@ class Answers:
         self.state.expected.popleft()
         if head.kind == frontend.PARSE and head.judged:
             head.judged[0].succeed(0)
+            self.state.ended.append(head.judged[0])
         head.done()
         self._say(frame, head)
 
@@ -180,9 +186,10 @@ class Answers:
             self._say(frame, head)
         if judged is not None and not suspended:
             done = backend.read(frame)
-            judged.succeed(done.rows if isinstance(done, backend.CommandComplete) else 0)
+            rows = done.rows if isinstance(done, backend.CommandComplete) else 0
             self.after.ran(judged)
-            self._finished.append(judged)
+            judged.succeed(rows)
+            self.state.ended.append(judged)
         if head.kind == frontend.EXECUTE:
             self.state.expected.popleft()
         elif head.judged:
@@ -193,6 +200,7 @@ class Answers:
         judged = head.judged.popleft()
         judged.story.response_bytes += len(frame.raw)
         judged.succeed(0)
+        self.state.ended.append(judged)
         self.after.ran(judged)
         self._say(frame, head)
 
@@ -228,15 +236,17 @@ class Answers:
         report = backend.read(frame)
         assert isinstance(report, backend.Report)
         sqlstate, head = report["C"], state.expected[0] if state.expected else None
-        if judged is not None and judged.cut_short and sqlstate == CANCELED:
+        if judged is not None and head is not None and judged.cut_short and sqlstate == CANCELED:
             self._out += self.after.truncated(judged, None)
+            head.judged.popleft()
             judged.succeed(0)
-            self._finished.append(judged)
+            self.state.ended.append(judged)
         else:
             self._out.append(head.refusal if head and head.refusal else self.telling.report(frame, judged))
-            if judged is not None:
+            if judged is not None and head is not None:
+                head.judged.popleft()
                 judged.answered(sqlstate.decode("ascii", "replace"))
-                self._finished.append(judged)
+                self.state.ended.append(judged)
         state.copying = None
         if head is not None:
             self.after.failed(head)
@@ -260,19 +270,22 @@ class Answers:
 
     async def _record(self) -> None:
         """What operations that have ended gave, as a frame of the session; the agent has it by now."""
-        finished, self._finished = self._finished, []
-        for judged in finished:
+        while self.state.ended:
+            judged = self.state.ended[0]
             recording = judged.results.recording
-            cut = recording.cut or bool(judged.results.withheld)
-            if not recording.text and not cut:
-                continue
-            content = Content(recording.text, MediaType("text/csv" if recording.is_copy else MEDIA_TYPE))
-            try:
-                recorded = self.state.parts.inspector.inspect(content).recorded
-            except GatewayError as error:
-                log.error("rows could not be inspected for the record", reason=error.detail)
-                recorded = "[content that could not be inspected]"
-            await judged.story.frame("response", recorded, content.media.name, truncated=recording.cut)
+            if recording.text or recording.cut:
+                await self._frame_of(judged, recording)
+            judged.tell()
+            self.state.ended.pop(0)
+
+    async def _frame_of(self, judged: Judged, recording: Recording) -> None:
+        content = Content(recording.text, MediaType("text/csv" if recording.is_copy else MEDIA_TYPE))
+        try:
+            recorded = self.state.parts.inspector.inspect(content).recorded
+        except GatewayError as error:
+            log.error("rows could not be inspected for the record", reason=error.detail)
+            recorded = UNINSPECTED
+        await judged.story.frame("response", recorded, content.media.name, truncated=recording.cut)
 
 
 def _garbage(what: str) -> UpstreamError:

@@ -18,6 +18,7 @@ what follows up to Sync, and its error is replaced by ours. A name the gateway d
 from collections import OrderedDict, deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 
 from services.ingress.classify.sql.operation import Bind
@@ -184,10 +185,9 @@ class Extended:
         former = state.names.portals.pop(clip(portal.name), None)
         state.names.portals[clip(portal.name)] = portal
         judged = deque((portal.judged,)) if portal.judged else deque()
-        closed = former.judged.close if former is not None and former.judged is not None else None
         expected = Expected(frontend.BIND, judged=judged, portal=portal)
-        if closed is not None:
-            expected.done = closed
+        if former is not None and former.judged is not None:
+            expected.done = partial(state.close_portal, former.judged)
         state.send(frame.raw, expected)
 
     # ---- Describe, Execute, Close ---------------------------------------------------------------------------------
@@ -205,9 +205,10 @@ class Extended:
             expected = Expected(frontend.DESCRIBE, prepared=prepared)
         else:
             await self.release()
-            portal = self._portal(name)
-            portal.described = True
-            expected = Expected(frontend.DESCRIBE, portal=portal)
+            expected = Expected(frontend.DESCRIBE)
+            if clip(name) not in state.names.cursors.statements:  # a cursor's columns are nobody's rows yet
+                expected.portal = self._portal(name)
+                expected.portal.described = True
         if not state.skipping:
             state.send(frame.raw, expected)
 
@@ -259,7 +260,7 @@ class Extended:
             if gone is portal:
                 names.portals[clip(portal.name)] = portal
             elif gone.judged is not None:
-                gone.judged.close()
+                self.state.close_portal(gone.judged)
 
     async def _close(self, close: frontend.Close, frame: Frame) -> None:
         state, name = self.state, self._name(close.name)
@@ -270,7 +271,7 @@ class Extended:
         if close.what == frontend.STATEMENT:
             expected.done = state.names.forget(name)
         elif (portal := state.names.portals.pop(clip(name), None)) is not None and portal.judged is not None:
-            expected.done = portal.judged.close
+            expected.done = partial(state.close_portal, portal.judged)
         state.send(frame.raw, expected)
 
     def _portal(self, name: str) -> Portal:

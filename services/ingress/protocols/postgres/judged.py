@@ -32,9 +32,7 @@ class Judged:
     #: What lineage is told by; only fetched when there are column rules.
     catalog: Catalog | None = None
     plan: Any = None
-    #: True once the statement is on its way to the server.
-    sent: bool = False
-    #: What its success does to the session's names.
+    #: What its success does to the session's names; None until it is executed.
     done: Callable[[], None] | None = None
     #: The server was asked to break off because the rule's row limit is reached.
     cut_short: bool = False
@@ -43,6 +41,7 @@ class Judged:
     #: Masks what the agent sends by COPY; None when it passes as it is.
     incoming: CopyMasker | None = None
     results: Results = field(init=False)
+    _end: tuple[Outcome, str, str, int] | None = None
 
     def __post_init__(self) -> None:
         self.results = Results(self.verdict.obligations)
@@ -79,27 +78,40 @@ class Judged:
     def _recording(self, window: int) -> Recording:
         return Recording(window if self.verdict.obligations.record == "full" else 0)
 
+    # ---- how it ends: the first word counts ------------------------------------------------------------------------
+
     def succeed(self, rows: int) -> None:
         """The server has run it; `rows` as its command tag counts them."""
-        self.story.rows = self.results.rows or rows
-        self.story.finish(Outcome.FORWARDED, status=SUCCESSFUL)
+        self._ends(Outcome.FORWARDED, SUCCESSFUL, rows=rows)
 
     def answered(self, sqlstate: str) -> None:
         """The server has refused it, or broke off."""
-        self.story.rows = self.results.rows
         if sqlstate.startswith(_BROKEN):
-            self.story.finish(Outcome.FAILED, status=sqlstate, error="the database broke off")
+            self._ends(Outcome.FAILED, sqlstate, "the database broke off")
         else:
-            self.story.finish(Outcome.FORWARDED, status=sqlstate)
+            self._ends(Outcome.FORWARDED, sqlstate)
 
     def close(self) -> None:
         """Its portal is gone: what it has given is all that it gives; without an Execute it never ran."""
-        if self.begun or self.results.rows:
-            self.succeed(self.results.rows)
+        if self.done is not None:
+            self._ends(Outcome.FORWARDED, SUCCESSFUL)
         else:
-            self.story.finish(Outcome.WITHDRAWN, error="bound, and never executed")
+            self._ends(Outcome.WITHDRAWN, "", "bound, and never executed")
 
     def skip(self, why: str) -> None:
-        """It never ran, or nobody knows whether it did: `why`, in our words."""
-        self.story.rows = self.results.rows
-        self.story.finish(Outcome.FAILED, error=why)
+        """It never ran, or nobody knows whether it did: `why`, in our words. Recorded at once."""
+        self._ends(Outcome.FAILED, "", why)
+        self.tell()
+
+    def tell(self) -> None:
+        """Record how it ended, once."""
+        if self._end is None:
+            return
+        outcome, status, error, rows = self._end
+        self.story.rows = self.results.rows or rows
+        self.story.note_masked("response", self.results.take_counts())
+        self.story.finish(outcome, status=status, error=error)
+
+    def _ends(self, outcome: Outcome, status: str, error: str = "", rows: int = 0) -> None:
+        if self._end is None:
+            self._end = outcome, status, error, rows

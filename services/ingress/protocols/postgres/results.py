@@ -146,9 +146,8 @@ class Results:
 
     # ---- what was masked ------------------------------------------------------------------------------------------
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Values masked by entity."""
+    def take_counts(self) -> dict[str, int]:
+        """Values masked by entity, at the end."""
         masker = self.masker or self.copying
         return masker.counts if masker else {}
 

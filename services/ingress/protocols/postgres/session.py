@@ -105,6 +105,7 @@ async def _close(state: State, tasks: TaskGroup, why: str) -> None:
     for portal in state.names.take_portals():
         if portal.judged is not None:
             portal.judged.close()
+            portal.judged.tell()
     await tasks.cancel()
     if working:
         await state.upstream.cancel()

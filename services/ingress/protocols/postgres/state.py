@@ -80,6 +80,8 @@ class State:
     context: str = ""
     #: What any statement of this session has to be masked for: notifications belong to none.
     mask: MaskObligation = field(default_factory=MaskObligation)
+    #: Operations that have ended and are recorded next, behind their rows.
+    ended: list[Judged] = field(default_factory=list)
     #: A CancelRequest of ours on its way: nothing new is sent before it has arrived, lest it hits that.
     cancelling: asyncio.Task[None] | None = None
     #: A statement of the agent's is being judged.
@@ -104,6 +106,11 @@ class State:
     def tell(self, data: bytes) -> None:
         """Say something to the agent."""
         self.front.channel.write(data)
+
+    def close_portal(self, judged: Judged) -> None:
+        """A portal is gone; its operation has ended with what it gave."""
+        judged.close()
+        self.ended.append(judged)
 
     def moved(self) -> None:
         """Answers have come: whoever waits looks again."""
