@@ -11,7 +11,7 @@ import typer
 from countersign.errors import CommandError, Misuse
 from countersign.record import Record, opened
 from countersign.replay.pace import IDLE, Pace
-from countersign.replay.reading import MAX_OPERATIONS, Recording, find, moments
+from countersign.replay.reading import MAX_OPERATIONS, Recording, erased, find, moments
 from countersign.replay.terminal import play
 from countersign.where import DataOption
 from services.runtime.settings.values import seconds
@@ -54,6 +54,8 @@ def replay(
 
 def _announce(recording: Recording) -> None:
     print(f"session {recording.session_id}")
+    if words := erased(recording):
+        print(words)
     if recording.steps:
         sessions = {row["session_id"] for row in recording.steps} - {recording.session_id}
         print(f"part of a run with {len(sessions)} other session{'s' if len(sessions) != 1 else ''}", end="")

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from countersign.replay.content import Block, Cast, Table, Text
 from countersign.replay.moments import Moment, duration
 from countersign.replay.pace import IDLE, shortened
-from countersign.replay.reading import Recording
+from countersign.replay.reading import Recording, erased
 from countersign.replay.visible import one_line, visible
 
 #: Characters of recorded content on one page: a browser still scrolls it, and a mail still carries it.
@@ -153,6 +153,7 @@ def _summary(recording: Recording, shown: list[Shown]) -> dict[str, Any]:
     return {
         "title": f"{'Operation' if recording.operation_id else 'Session'} of {visible(', '.join(people) or 'nobody')}",
         "id": recording.operation_id or recording.session_id,
+        "erased": erased(recording),
         "facts": [
             ("began", begun.strftime("%Y-%m-%d %H:%M:%S UTC") if begun else ""),
             ("lasted", duration(shown[-1].at) if shown else ""),

@@ -13,6 +13,7 @@ from typing import Any, Final
 from countersign.errors import CommandError, Misuse
 from countersign.record import Parameters, QueryRefused, Record, rows
 from countersign.replay.moments import Moment, of_frames, of_operation, of_session
+from countersign.replay.visible import visible
 
 Row = dict[str, Any]
 
@@ -47,6 +48,10 @@ FROM approval_decisions
 WHERE operation_id IN (SELECT arrayJoin({operations:Array(String)}))
 """
 _REASONS: Final = "SELECT operation_id, caller_reason FROM attempt_details WHERE {where} AND caller_reason != ''"
+_ERASURES: Final = """
+SELECT toString(toDateTime(requested_at, 'UTC')) AS at, requested_by, reason, keys_left
+FROM erased_sessions WHERE session_id = {session:String} ORDER BY requested_at LIMIT 1
+"""
 _FRAMES: Final = """
 SELECT seq, toUnixTimestamp64Micro(at) AS at_us, direction, operation_id, media_type, truncated,
        toValidUTF8(data) AS data
@@ -78,6 +83,8 @@ class Recording:
     session_id: str
     #: Set when only this one was asked for.
     operation_id: str = ""
+    #: Who had the session's content erased, and when; None while it is there.
+    erasure: Row | None = None
 
     @property
     def cut(self) -> bool:
@@ -113,13 +120,31 @@ def moments(record: Record, recording: Recording) -> Iterator[Moment]:
     return merge(told, of_frames(_frames(record, recording), whole=whole), key=lambda moment: moment.place)
 
 
+def erased(recording: Recording) -> str:
+    """When, by whom and why its content was erased; empty while it is there."""
+    if (row := recording.erasure) is None:
+        return ""
+    why = f": {visible(row['reason'])}" if row["reason"] else ""
+    done = "" if int(row["keys_left"]) == 0 else " (not yet done)"
+    return f"content erased on {row['at']} UTC by {visible(row['requested_by'])}{why}{done}"
+
+
 def _recording(
     record: Record, session: Row | None, operations: list[Row], session_id: str, operation_id: str = ""
 ) -> Recording:
     names = [row["operation_id"] for row in operations]
     approvals = rows(record, _APPROVALS, {"operations": _array(names)}) if names else []
     steps = _run(record, operations) if operations else []
-    return Recording(session, tuple(operations), tuple(approvals), tuple(steps), session_id, operation_id)
+    erasures = rows(record, _ERASURES, {"session": session_id})
+    return Recording(
+        session,
+        tuple(operations),
+        tuple(approvals),
+        tuple(steps),
+        session_id,
+        operation_id,
+        erasures[0] if erasures else None,
+    )
 
 
 def _run(record: Record, operations: list[Row]) -> list[Row]:

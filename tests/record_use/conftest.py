@@ -9,12 +9,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from countersign.record import Endpoint, Record
 from countersign.record import opened as open_record
 from services.recorder.clickhouse import Store
+from services.recorder.erasing import erase
 from services.recorder.keyring import Keyring
 from services.recorder.migrate import migrate
 from tests.cli.conftest import REPOSITORY, Cli, Ended
@@ -40,10 +42,20 @@ def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdin
-        address = process.stdout.readline().strip()
-        assert address, "the record was not served"
-        yield address
+        said = list(iter_until(process.stdout, "http://"))
+        assert said, "the record was not served"
+        yield said[-1]
         process.stdin.close()
+
+
+def iter_until(stream: IO[str], beginning: str) -> Iterator[str]:
+    """Lines up to the first with this beginning; nothing when there is none."""
+    lines = []
+    for line in stream:
+        lines.append(line.strip())
+        if line.startswith(beginning):
+            yield from lines
+            return
 
 
 @contextmanager
@@ -56,6 +68,7 @@ def on_server() -> Iterator[str]:
         await migrate(store)
         await Keyring(store).prepare()
         await record_events(store, afternoon().events)
+        await erase(store)
 
     async def drop() -> None:
         await store.command(f"DROP DATABASE {store.address.database}")

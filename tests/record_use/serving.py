@@ -10,6 +10,7 @@ from pathlib import Path
 
 from services.recorder.access import AUDITOR
 from services.recorder.clickhouse import Store
+from services.recorder.erasing import erase
 from services.recorder.migrate import migrate
 from services.recorder.reader_request import Credentials
 from services.recorder.readonly_http import EmbeddedClickHouse
@@ -28,6 +29,7 @@ async def serve(directory: Path, *, stop: bool) -> None:
     store = Store(f"chdb://{directory}")
     await migrate(store)
     await record(store, afternoon().events)
+    await erase(store)
     if not stop:
         endpoint = EmbeddedClickHouse(EmbeddedAddress(directory), _authenticate)
         port = await endpoint.start("127.0.0.1", 0)

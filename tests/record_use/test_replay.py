@@ -136,6 +136,16 @@ def test_erased_content_is_told() -> None:
     assert moment.missing == "erased: its key was deleted"
 
 
+def test_an_erased_session_says_by_whom_and_shows_nothing(cli: Asking, world: World) -> None:
+    for arguments in (("--speed", "max"), ("--format", "html")):
+        said = cli.ok("replay", world.ids["erased"], *arguments)
+        assert "content erased on 2026-11-19 23:01:00 UTC by dpo@example.com: asked for by Ms. Doe" in said
+        assert "erased: its key was deleted" in said
+        assert "Bern" not in said
+        assert "about Ms." not in said
+        assert "report-agent asks openai for llm.chat" in said
+
+
 def test_frames_are_told_in_their_order_even_if_clocks_differ() -> None:
     told = list(of_frames([frame(1, 9), frame(2, 5), frame(3, 10)], whole=True))
     assert [moment.at for moment in told] == sorted(moment.at for moment in told)

@@ -16,6 +16,7 @@ from schemas.events import (
     ApprovalResolved,
     ApprovalState,
     ApprovalUsed,
+    ContentErased,
     Event,
     OperationAttempted,
     OperationFinished,
@@ -177,12 +178,25 @@ class World:
 def afternoon() -> World:
     """The same events each time."""
     world = World()
+    _erased(world)
     _chat(world)
     _database(world)
     _grant(world)
     _shell(world)
     _door(world)
     return world
+
+
+def _erased(world: World) -> None:
+    """The evening before: a session whose content has been erased since."""
+    began = -15 * 3600
+    world.opened("erased", began, "http")
+    asked = world.attempt("gone", began + 1, "erased", REPORTER, MODEL, "llm.chat", "about Ms. Doe", trace="")
+    world.judged(asked, began + 1.01, Decision.ALLOW, "agents-may-chat")
+    world.frame(asked, began + 2, "response", "Ms. Doe lives in Bern", "text/plain")
+    world.finished(asked, began + 2.1, Outcome.FORWARDED, rules=("agents-may-chat",), status="200", response_bytes=21)
+    world.closed("erased", began + 3, "http", 1)
+    world.say(ContentErased, began + 60, "erased", by="dpo@example.com", reason="asked for by Ms. Doe's lawyer")
 
 
 def streamed(*words: str) -> Iterator[str]:
