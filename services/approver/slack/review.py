@@ -13,7 +13,7 @@ from services.approver.slack.kit import Block
 from services.approver.slack.shape import operation_text
 from services.approver.slack.sheet import Selection
 from services.approver.slack.text import Excerpt, fence, line
-from services.approver.slack.words import lasting, settled_by, state
+from services.approver.slack.words import lasting, settled_by
 
 CALLBACK = "countersign_review"
 APPROVE, DENY, BREAK_GLASS = "countersign_review_approve", "countersign_review_deny", "countersign_review_break_glass"
@@ -41,10 +41,9 @@ def place(view: Block | None) -> str:
 def _one(number: int, record: Held) -> list[Block]:
     shown = Excerpt.of(operation_text(record), STATEMENT)
     blocks = [kit.section(fence(shown.head if shown.whole else f"{shown.head} … {shown.tail}"))]
-    facts = [f"*{number}.* {state(record)}", f"until {lasting(record)}"] if record.open else [f"*{number}.*"]
-    facts += [text for text in (settled_by(record), radius_of(record)) if text]
+    facts = [settled_by(record), radius_of(record), f"until {lasting(record)}" if record.open else ""]
     facts.append(f"`{record.approval_id}`")
-    blocks.append(kit.context([" · ".join(facts)]))
+    blocks.append(kit.context([f"*{number}.* " + " · ".join(fact for fact in facts if fact)]))
     if record.open:
         value = record.approval_id
         buttons = [kit.button("Approve", APPROVE, value, "primary"), kit.button("Deny…", DENY, value, "danger")]
