@@ -14,7 +14,6 @@ rules:
   - name: reads
     when: action in ["sql.select", "sql.show", "sql.transaction", "sql.set", "sql.prepare"]
     allow: true
-  - {name: inserts, when: 'action == "sql.insert" && operation.resources.exists(r, r.endsWith("public.allowed"))', allow: true}
   - {name: no-deletes, when: 'action == "sql.delete"', deny: "nothing is deleted here"}
 """
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from services.ingress.protocols.postgres.codec import backend, frontend
@@ -21,6 +21,7 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.decoder = backend.decoder()
+        self._rows: list[Any] = []
         self.key: backend.BackendKeyData | None = None
 
     def send(self, *messages: Any) -> None:
@@ -45,8 +46,6 @@ class Wire:
         assert isinstance(item, Frame)
         return backend.read(item)
 
-    _rows: list[Any] = []
-
     async def until_ready(self) -> list[Any]:
         """Everything up to ReadyForQuery, that included."""
         found = []
@@ -61,10 +60,8 @@ class Wire:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with suppress(OSError):
             await self.writer.wait_closed()
-        except (ConnectionError, OSError):
-            pass
 
 
 async def _login(wire: Wire, user: str, database: str, password: str | None, parameters: dict[str, str]) -> None:

@@ -1,0 +1,210 @@
+"""A statement that needs a person: held on the open connection, previewed, approved, denied, taken back."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import pq
+
+from services.ingress.protocols.postgres.codec import backend, frontend
+from services.ingress.protocols.postgres.codec.frontend import Bind, Execute, Parse, Sync
+from services.ingress.protocols.postgres.codec.startup import CancelRequest
+from tests.conftest import until
+from tests.postgres.gateway import Gateway
+from tests.postgres.wire import Wire, errors, kinds, through
+
+RULES = """
+rules:
+  - {name: reads, when: 'action in ["sql.select", "sql.transaction", "sql.insert", "sql.prepare"]', allow: true}
+  - name: changes-need-a-person
+    when: action in ["sql.update", "sql.delete"]
+    approve: {by: [dba], expires: 10m, grant: 1h, preview: count}
+"""
+EVERYTHING = ("policy", "approver", "ingress")
+
+
+async def booted(gateway: Gateway, **settings: Any) -> None:
+    await gateway.boot(RULES, services=EVERYTHING, **settings)
+    gateway.server.execute(
+        "CREATE TABLE t (n int, word text); INSERT INTO t SELECT n, 'w' || n FROM generate_series(1, 10) n;"
+        "ALTER TABLE t OWNER TO svc_scram; ANALYZE t",
+        gateway.database,
+    )
+
+
+def left(gateway: Gateway) -> int:
+    return int(gateway.server.execute("SELECT count(*) FROM t", gateway.database)[0][0])
+
+
+async def test_approved_it_runs_as_it_was_asked(gateway: Gateway) -> None:
+    await booted(gateway)
+    told: list[str] = []
+    async with gateway.connect() as connection:
+        connection.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+        running = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n > %s", [7]))
+        approval = await gateway.approval()
+        await until(lambda: told)
+        assert "dba" in told[0]
+        assert approval in told[0]
+        assert left(gateway) == 10
+        await gateway.decide("approve", approval)
+        assert (await running).rowcount == 3
+    assert left(gateway) == 7
+    outcome = (await gateway.outcomes())[0]
+    assert (outcome["outcome"], outcome["approval_id"], outcome["rows"]) == ("forwarded", approval, 3)
+    assert outcome["approved_by"] == ["ada@example.com"]
+    used = await gateway.until_event("ApprovalUsed")
+    assert (used["outcome"], used["status"], used["rows"]) == ("forwarded", "00000", 3)
+
+
+async def test_people_see_how_many_rows_it_would_touch(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with gateway.connect() as connection:
+        running = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n > %s", [7]))
+        previewed = await gateway.until_event("ApprovalPreviewed")
+        assert previewed["problem"] == ""
+        assert previewed["counted_rows"] == 3
+        assert previewed["estimated_rows"] >= 1
+        assert left(gateway) == 10
+        await gateway.decide("deny", await gateway.approval())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="denied by ada@example.com: seen"):
+            await running
+        assert connection.info.transaction_status == pq.TransactionStatus.IDLE
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+    assert left(gateway) == 10
+
+
+async def test_what_cannot_be_counted_is_said(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with gateway.connect() as connection:
+        running = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n > 7 AND missing > 1"))
+        previewed = await gateway.until_event("ApprovalPreviewed")
+        assert previewed["problem"]
+        assert previewed["counted_rows"] is None
+        await gateway.decide("approve", await gateway.approval())
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            await running
+
+
+async def cancel(gateway: Gateway, wire: Wire) -> None:
+    """CancelRequest on a connection of its own, as libpq does."""
+    assert wire.key is not None
+    reader, writer = await asyncio.open_connection(*gateway.address)
+    writer.write(CancelRequest(wire.key.process_id, wire.key.secret).encode())
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_cancelling_takes_the_question_back(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with through(gateway) as wire:
+        wire.send(frontend.Query(b"DELETE FROM t"))
+        notice = await wire.next()
+        assert isinstance(notice, backend.Report)
+        assert notice.kind == backend.NOTICE
+        await cancel(gateway, wire)
+        told = await wire.until_ready()
+        assert [state for state, _ in errors(told)] == ["57014"]
+        withdrawn = await gateway.until_event("ApprovalWithdrawn")
+        assert withdrawn["reason"] == "the caller cancelled the statement"
+        assert kinds(await wire.query("SELECT 1")) == "TDCZ"
+    outcome = next(event for event in await gateway.outcomes(2) if event["approval_id"])
+    assert outcome["outcome"] == "withdrawn"
+    assert left(gateway) == 10
+
+
+async def test_a_cancel_of_what_runs_is_passed_on(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with through(gateway) as wire:
+        wire.send(frontend.Query(b"SELECT pg_sleep(600)"))
+        await until(lambda: "SELECT pg_sleep(600)" in gateway.server.log)
+        await cancel(gateway, wire)
+        assert [state for state, _ in errors(await wire.until_ready())] == ["57014"]
+        assert kinds(await wire.query("SELECT 1")) == "TDCZ"
+
+
+async def test_disconnecting_takes_the_question_back(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with through(gateway) as wire:
+        wire.send(Parse(b"", b"DELETE FROM t WHERE n = $1"), Bind(b"", b"", parameters=(b"1",)), Execute(b""), Sync())
+        await gateway.approval()
+    withdrawn = await gateway.until_event("ApprovalWithdrawn")
+    assert withdrawn["reason"] == "the caller disconnected"
+    [outcome] = await gateway.outcomes()
+    assert outcome["outcome"] == "withdrawn"
+    assert left(gateway) == 10
+
+
+async def test_nobody_decides(gateway: Gateway) -> None:
+    await booted(gateway, approvals={"wait": "200ms"})
+    async with gateway.connect() as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="nobody decided in time"):
+            await connection.execute("DELETE FROM t")
+        await gateway.until_event("ApprovalWithdrawn")
+    [outcome] = await gateway.outcomes()
+    assert outcome["outcome"] == "expired"
+    assert left(gateway) == 10
+
+
+async def test_what_came_before_it_in_a_pipeline_runs_meanwhile(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with through(gateway) as wire:
+        wire.send(
+            Parse(b"", b"SELECT 'before'"), Bind(b"", b""), Execute(b""),
+            Parse(b"", b"DELETE FROM t"), Bind(b"", b""), Execute(b""), Sync(),
+        )  # fmt: skip
+        early = [await wire.next() for _ in range(4)]
+        assert sorted(kinds(early)) == sorted("12DC") or "N" in kinds(early)
+        await gateway.decide("approve", await gateway.approval())
+        rest = await wire.until_ready()
+        assert kinds(rest).endswith("CZ")
+    assert left(gateway) == 0
+
+
+async def test_preparing_asks_nobody(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with through(gateway) as wire:
+        wire.send(Parse(b"s", b"DELETE FROM t WHERE n = $1"), frontend.Describe(frontend.STATEMENT, b"s"), Sync())
+        assert kinds(await wire.until_ready()) == "1tnZ"
+        assert gateway.events("ApprovalRequested") == []
+        wire.send(Bind(b"", b"s", parameters=(b"1",)), Execute(b""), Sync())
+        await gateway.decide("approve", await gateway.approval())
+        assert kinds(await wire.until_ready())[-3:] == "2CZ"
+    assert left(gateway) == 9
+
+
+async def test_a_grant_covers_what_comes_next(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with gateway.connect() as connection:
+        running = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n = 1"))
+        await gateway.decide("approve", await gateway.approval(), grant_seconds=600)
+        await running
+        await until(lambda: any(event["grant_id"] for event in gateway.events("ApprovalResolved")))
+        deleted = 0
+        while not deleted:  # policy hears of the grant a moment later; until then it asks again
+            attempt = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n = 2"))
+            asked = len(gateway.events("ApprovalRequested"))
+            await until(lambda: attempt.done() or len(gateway.events("ApprovalRequested")) > asked)
+            if not attempt.done():
+                await gateway.decide("deny", await gateway.approval(asked + 1))
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    await attempt
+                continue
+            deleted = (await attempt).rowcount
+    assert left(gateway) == 8
+
+
+async def test_held_within_a_transaction_and_denied_it_fails_the_transaction(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with gateway.connect() as connection:
+        await connection.execute("BEGIN")
+        await connection.execute("INSERT INTO t VALUES (11, 'w11')")
+        running = asyncio.ensure_future(connection.execute("DELETE FROM t"))
+        await gateway.decide("deny", await gateway.approval())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await running
+        assert connection.info.transaction_status == pq.TransactionStatus.INERROR
+        await connection.execute("ROLLBACK")
+    assert left(gateway) == 10
