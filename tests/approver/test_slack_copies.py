@@ -1,0 +1,69 @@
+"""Several copies, one of which dies or loses the bus while it keeps Slack: one message all the same."""
+
+import asyncio
+
+import pytest
+
+from examples.slack_standin import SlackStandin
+from services.approver.__main__ import Approver
+from services.approver.slack import channel, clerk, lease
+from tests.approver.builders import question
+from tests.approver.conftest import World
+from tests.approver.test_slack import CHANNEL, by_socket
+from tests.conftest import until
+
+
+@pytest.fixture
+def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds of leases, shrunk; their order stays."""
+    monkeypatch.setattr(clerk, "TIMEOUT", 0.8)
+    monkeypatch.setattr(lease, "LASTS", 2.0)
+    monkeypatch.setattr(lease, "RENEW", 0.3)
+    monkeypatch.setattr(lease, "TAKEOVER", 2.5)
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_a_copy_that_loses_the_bus_but_not_slack_does_not_post_what_another_posts(world: World) -> None:
+    async with SlackStandin() as slack:
+        first = await world.approver(by_socket(slack))
+        await slack.outage("503")
+        asked = await world.ask(question())
+        await until(lambda: _serves(first))
+        await world.approver(by_socket(slack))
+        await first.client.close()  # the bus is gone for it; Slack is not
+        await slack.recover()
+        await slack.wait_for_message(CHANNEL, lambda found: asked.approval_id in str(found.blocks), 60)
+        late = await world.ask(question(statement="SELECT 1"))
+        await slack.wait_for_message(CHANNEL, lambda found: late.approval_id in str(found.blocks), 60)
+        assert slack.twice() == []
+        assert len(slack.messages(CHANNEL)) == 2
+
+
+def _serves(running: Approver) -> bool:
+    """Whether it works on a lane, or stands by for one."""
+    [slack] = running.desk.channels
+    assert isinstance(slack, channel.SlackChannel)
+    return bool(slack._serving)
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_a_lane_is_taken_over_from_a_copy_that_died_in_the_middle_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SlackStandin() as slack:
+        first = await world.approver(by_socket(slack))
+        slack.faults.lose_answers(100, method="chat.postMessage")  # posted, but nobody learns of it
+        asked = await world.ask(question())
+        await slack.wait_for_message(CHANNEL, lambda found: asked.approval_id in str(found.blocks), 30)
+        [dying] = first.desk.channels
+        monkeypatch.setattr(lease.Hold, "release", lambda hold: asyncio.sleep(0))  # as after kill -9
+        await dying.stop()
+        monkeypatch.undo()
+        monkeypatch.setattr(lease, "TAKEOVER", 2.5)
+        slack.faults.clear()
+        await world.approver(by_socket(slack))
+        reply = await world.query(world.token("alice", "dba"), do="approve", approval_id=asked.approval_id)
+        assert reply.status == 200
+        [message] = slack.messages(CHANNEL)
+        await until(lambda: "✅ Approved" in message.text, 60)
+        assert slack.twice() == []
