@@ -89,10 +89,10 @@ class Excerpt:
     def of(cls, text: str, limit: int, *, multiline: bool = True, length: Callable[[str], int] = len) -> "Excerpt":
         """The excerpt of at most `limit` in `length`, which measures one shown character."""
         if len(text) > limit:  # nothing is shown shorter than it is: what lies between need not be looked at
-            head = pieces(text[:limit], multiline=multiline)
-            tail = pieces(text[-limit:], multiline=multiline)
-            first, last = _fitting(head, limit // 2, length), _fitting(reversed(tail), limit - limit // 2, length)
-            return cls("".join(head[:first]), len(text) - first - last, "".join(tail[len(tail) - last :]))
+            start = pieces(text[:limit], multiline=multiline)
+            end = pieces(text[-limit:], multiline=multiline)
+            first, last = _fitting(start, limit // 2, length), _fitting(reversed(end), limit - limit // 2, length)
+            return cls("".join(start[:first]), len(text) - first - last, "".join(end[len(end) - last :]))
         shown = pieces(text, multiline=multiline)
         if sum(map(length, shown)) <= limit:
             return cls("".join(shown))

@@ -20,6 +20,7 @@ from services.approver.email.letters import Letter, compose
 from services.approver.email.relay import MailTrouble
 from services.approver.email.relay import Relay as Client
 from services.approver.email.shown import duration, shown
+from services.approver.email.turns import Turns
 from services.approver.once import Busy, Delivery, Once
 from services.approver.people import is_address
 from services.approver.record import asked as new_record
@@ -138,7 +139,8 @@ async def test_while_the_relay_is_away_questions_wait_in_order(world: World, smt
     reply = await until(lambda: _listed(world, 4))
     assert reply
     # One of them is settled meanwhile: nobody is asked about it any more.
-    await world.query(world.token("alice", "dba"), do="deny", approval_id=asked[1].approval_id)
+    denied = await world.query(world.token("alice", "dba"), do="deny", approval_id=asked[1].approval_id)
+    assert denied.status == 200
     await smtp.start()
     await until(lambda: len(smtp.boxes.of(BOB)) >= 3, 60)
     shown_ids = [text(mail).split("WHERE id = ")[1][0] for mail in smtp.boxes.of(BOB)]
@@ -293,6 +295,30 @@ async def test_an_act_is_done_once_and_a_dead_copys_claim_lapses(world: World) -
     both = await asyncio.gather(*(mine.perform("email.e.f", act) for _ in range(5)), return_exceptions=True)
     assert done == ["act"] * 3
     assert {str(one) for one in both if not isinstance(one, Busy)} == {"sent"}
+
+
+async def test_turns_go_by_the_stream_whoever_came_first() -> None:
+    turns, order, queued = Turns(), list[int](), asyncio.Event()
+
+    async def one(sequence: int) -> None:
+        async with turns.of(sequence):
+            order.append(sequence)
+
+    async def holder() -> None:
+        async with turns.of(5):
+            await queued.wait()
+            await turns.give_way(5)
+            order.append(5)
+
+    first = asyncio.create_task(holder())
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(one(sequence)) for sequence in (9, 2, 7, 3)]
+    await asyncio.sleep(0)
+    others[2].cancel()  # as a copy that stops
+    queued.set()
+    await asyncio.gather(first, *others, return_exceptions=True)
+    assert order == [2, 3, 5, 9]
+    await asyncio.wait_for(one(1), 20)
 
 
 def mail_of(request: ApprovalRequested, to: str = ALICE) -> tuple[str, str, str]:

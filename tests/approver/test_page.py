@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, Page
 
+from schemas.base import utc_now
 from schemas.events import ApprovalRequested
 from services.approver.__main__ import Approver
 from services.approver.email import links
@@ -275,10 +277,12 @@ def _other_key() -> Any:
 
 async def test_once_it_is_over_no_link_moves_it(gate: Gate) -> None:
     expired, own, unknown = question(expires=1), question(), question()
+    old = question(now=utc_now() - timedelta(days=2))
     own = own.model_copy(update={"identity": own.identity.model_copy(update={"subject": "alice", "email": ALICE})})
-    for asked in (expired, own):
+    for asked in (expired, own, old):
         await gate.world.ask(asked)
-    await gate.world.until_state(expired.approval_id, "expired")
+    for asked in (expired, old):
+        await gate.world.until_state(asked.approval_id, "expired")
     await gate.world.until_state(own.approval_id, "requested")
     async with aiohttp.ClientSession(cookie_jar=_jar()) as client:
         for asked, words in ((expired, "Expired"), (own, "your own operation")):
@@ -288,6 +292,9 @@ async def test_once_it_is_over_no_link_moves_it(gate: Gate) -> None:
                 assert "<button" not in page
         async with client.get(gate.signed(unknown)) as answer:
             assert answer.status == 404
+        async with client.get(gate.signed(old)) as answer:
+            assert answer.status == 410
+            assert "DELETE" not in await answer.text()
     assert await gate.state(own) == "requested"
 
 

@@ -58,7 +58,8 @@ class EmailChannel:
         """Nothing to open: the page is served from the start."""
 
     async def stop(self) -> None:
-        """Nothing to close: the page ends with the listener."""
+        """Wait for the relay no more; the page ends with the listener."""
+        self._questions.stopping.set()
 
     def check(self) -> bool | str:
         """People's answers arrive at our own listener."""

@@ -3,13 +3,12 @@
 from datetime import timedelta
 
 import structlog
-from faststream.exceptions import NackMessage
 from faststream.nats import NatsBroker
 
 from schemas import subjects
 from schemas.events import ApprovalRequested, ApprovalResolved
 from services.approver.delivery import Here, heard
-from services.approver.email.questions import Questions
+from services.approver.email.questions import RETRY, Questions
 from services.approver.email.relay import MailTrouble
 from services.approver.once import Busy
 from services.approver.store import StoreUnavailable
@@ -20,8 +19,6 @@ log = structlog.get_logger(__name__)
 REQUESTED, RESOLVED = "approver-email-requested", "approver-email-resolved"
 #: Questions that wait for their turn with the relay in all copies together; the others wait in the stream.
 AT_ONCE = 64
-#: Seconds until a question comes again: the same for each, so that they come in the order in which they were put off.
-RETRY = 2.0
 #: After this long nobody is told any more how a question ended.
 MAX_AGE = timedelta(hours=12)
 
@@ -44,10 +41,10 @@ def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: Tas
         assert tasks is not None
         try:
             async with here.keeping(tasks):
-                await questions.ask(event)
+                await questions.ask(event, here.message.raw_message.metadata.sequence.stream)
         except (MailTrouble, Busy, StoreUnavailable, TimeoutError) as error:
             log.warning("question not mailed yet", approval_id=event.approval_id, error=_words(error))
-            raise NackMessage(delay=_patience(error)) from None
+            raise here.later(_patience(error)) from None
 
     @heard(  # type: ignore[untyped-decorator]
         broker,

@@ -11,7 +11,7 @@ import hmac
 import secrets
 from base64 import b64encode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -43,6 +43,8 @@ COOKIE = "countersign-form"
 MAX_FORM = 32 * 1024
 #: Characters of a statement on the page: the default inspection window, so that an approver can read all of it.
 STATEMENT = 256 * 1024
+#: After the question's own end the page shows it for so long; later an old mail in a wrong hand tells nothing new.
+LINGER = timedelta(hours=24)
 #: Seconds for which the cookie counts: as long as somebody may think about it.
 COOKIE_AGE = 3600
 
@@ -70,6 +72,7 @@ _HEADERS = {
 _STATUS = {Why.UNKNOWN: 404, Why.EXPIRED: 410, Why.NOT_ALLOWED: 403, Why.OWN_OPERATION: 403, Why.NO_REASON: 422}
 _NOT_OURS = "This link is not one of ours, or was changed on the way. Open it from the mail, whole."
 _GONE = "There is no such request any more."
+_OLD = "This question ended more than a day ago. `countersign approvals show` and the audit know how."
 _LATER = "It cannot be read or written now. Nothing was done; try again in a moment."
 _STALE = "This page was open for long, or twice. Nothing was done; look at it again, then decide."
 
@@ -130,8 +133,10 @@ class Page:
         record = await self.desk.approvals.load(link.approval_id)
         if record is None:
             return self._refused("gone", 404, _GONE)
-        person = self.people.get(link.address.casefold())
         now = self.desk.clock()
+        if now > link.expires_at + LINGER:
+            return self._refused("old", 410, _OLD)
+        person = self.people.get(link.address.casefold())
         deciding = emergency = False
         if person is None:
             notice = notice or f"{link.address} is no longer among the people who decide; ask whoever runs Countersign."

@@ -1,11 +1,11 @@
 """Events of the bus to mails: the question to everybody who may decide, and how it ended to everybody who was asked.
 
-A copy mails one question after the other, in the order of the stream. While the relay is away questions stay in
-JetStream and come again in that order, RETRY seconds later; one that is settled meanwhile is not mailed any more. An
-address with trouble of its own (greylisted, over quota) holds up nobody else. Each mail goes out by `once`, so that
-neither a redelivery, nor a second copy, nor trouble with the next address mails anybody twice; its docstring says what
-is left. An address that the relay refuses for good is noted, counted and logged; the other people, the other channels
-and the command line go on.
+A copy mails one question after the other, in the order of the stream (`turns`), while JetStream holds them. When the
+relay is away the first of them waits for it, and the others behind it; one that is settled meanwhile is not mailed any
+more. An address with trouble of its own (greylisted, over quota) holds up nobody else. Each mail goes out by `once`, so
+that neither a redelivery, nor a second copy, nor trouble with the next address mails anybody twice; its docstring says
+what is left. An address that the relay refuses for good is noted, counted and logged; the other people, the other
+channels and the command line go on.
 """
 
 import asyncio
@@ -23,8 +23,9 @@ from services.approver.asking import when_due
 from services.approver.email import letters
 from services.approver.email.letters import Letter, compose
 from services.approver.email.page import Page
-from services.approver.email.relay import Line, MailTrouble, Refused, Relay
+from services.approver.email.relay import Away, Line, MailTrouble, Refused, Relay
 from services.approver.email.shown import shown
+from services.approver.email.turns import Turns
 from services.approver.metrics import Metrics
 from services.approver.once import Busy, Once
 from services.approver.pending import Approve
@@ -35,6 +36,8 @@ from services.approver.store import Approvals
 log = structlog.get_logger(__name__)
 
 SENT = "sent"
+#: Seconds between two attempts to reach the relay.
+RETRY = 2.0
 
 _LEADS = {
     "question": "Somebody has to decide on this before it runs.",
@@ -57,16 +60,28 @@ class Questions:
     sender: str
     metrics: Metrics
     clock: Callable[[], datetime]
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: Turns = field(default_factory=Turns)
+    #: Set when this copy stops: nobody waits for the relay any more.
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def ask(self, request: ApprovalRequested) -> None:
-        """Mail the question to everybody who may decide now. Raises MailTrouble, Busy, StoreUnavailable."""
+    async def ask(self, request: ApprovalRequested, sequence: int) -> None:
+        """Mail the question to everybody who may decide now, after those that are before it in the stream.
+
+        Waits for a relay that is away, until the question is settled. Raises MailTrouble, Busy, StoreUnavailable.
+        """
         await when_due(self.approvals, request, self.clock)
-        async with self.turn:
-            record = await self.approvals.create(request)  # as it stands after waiting for its turn
-            if not record.open:
-                return  # settled before anybody was asked
-            await self._mail(record, [*self._deciding(record), *_copied(record)], "question")
+        async with self.turns.of(sequence):
+            while True:
+                record = await self.approvals.create(request)  # as it stands after waiting for its turn
+                if not record.open:
+                    return  # settled before anybody was asked
+                try:
+                    await self._mail(record, [*self._deciding(record), *_copied(record)], "question")
+                    break
+                except Away as away:
+                    log.warning("the relay is away", approval_id=record.approval_id, error=str(away))
+                    await self._wait(max(RETRY, away.at_least), away)
+                    await self.turns.give_way(sequence)
         after = await self.approvals.load(request.approval_id)
         if after and not after.open:  # settled in between: whoever heard of that may have found no mail to follow
             await self.settle(after)
@@ -95,6 +110,14 @@ class Questions:
                 asked = set(await self._asked(record))
                 reminded = [address for address in self._deciding(record) if address in asked]
                 await self._mail(record, reminded, "reminder", number=f".{int(notice.at.timestamp())}")
+
+    async def _wait(self, seconds: float, why: MailTrouble) -> None:
+        """Raises `why` when this copy stops meanwhile."""
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except TimeoutError:
+            return
+        raise why
 
     def _deciding(self, record: Held) -> list[str]:
         """Those whose yes would count now: never who asked, nor who has said yes."""

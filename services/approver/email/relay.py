@@ -36,6 +36,10 @@ class MailTrouble(ChannelTrouble):
         self.at_least = at_least
 
 
+class Away(MailTrouble):
+    """There is no conversation with the relay at all, whatever the mail."""
+
+
 class Refused(Exception):
     """The relay will never take this mail for this address."""
 
@@ -79,7 +83,7 @@ class Relay:
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Line]:
-        """A conversation, for several mails. Raises MailTrouble."""
+        """A conversation, for several mails. Raises Away."""
         settings = self._settings
         smtp = SMTP(
             hostname=settings.host,
@@ -98,7 +102,8 @@ class Relay:
             await smtp.connect()
         except (SMTPException, OSError, ssl.SSLError) as error:
             smtp.close()
-            raise trouble(error) from None
+            why = trouble(error)
+            raise Away(why.code, str(error), why.at_least) from None
         try:
             yield Line(smtp)
         finally:

@@ -83,20 +83,19 @@ class Questions:
     async def _to(self, receiver: Receiver, record: Held, event: str, body: bytes) -> None:
         webhook_id = f"msg_{record.approval_id}_{event}"
         try:
-            await self.once.perform(
-                once.key("webhook", receiver.name, webhook_id), lambda: _sent(receiver, webhook_id, body)
-            )
+            key = once.key("webhook", receiver.name, webhook_id)
+            await self.once.perform(key, lambda: self._sent(receiver, webhook_id, body))
         except WebhookTrouble as trouble:
             self.metrics.channel_errors.labels(f"webhook.{receiver.name}", trouble.code).inc()
             raise
-        self.metrics.posts.labels(f"webhook.{receiver.name}", event.partition("_")[0]).inc()
 
-
-async def _sent(receiver: Receiver, webhook_id: str, body: bytes) -> str:
-    try:
-        await receiver.post(webhook_id, body)
-    except Gone:
-        log.error("a webhook's receiver answers 410, it is not asked this again", webhook=receiver.name, id=webhook_id)
-        return "refused: 410"
-    log.info("webhook taken", webhook=receiver.name, id=webhook_id)
-    return "sent"
+    async def _sent(self, receiver: Receiver, webhook_id: str, body: bytes) -> str:
+        try:
+            await receiver.post(webhook_id, body)
+        except Gone:
+            self.metrics.channel_errors.labels(f"webhook.{receiver.name}", "410").inc()
+            log.error("a webhook's receiver does not want this any more", webhook=receiver.name, id=webhook_id)
+            return "refused: 410"
+        self.metrics.posts.labels(f"webhook.{receiver.name}", webhook_id.split("_")[2]).inc()
+        log.info("webhook taken", webhook=receiver.name, id=webhook_id)
+        return "sent"
