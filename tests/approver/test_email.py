@@ -147,6 +147,20 @@ async def test_while_the_relay_is_away_questions_wait_in_order(world: World, smt
     assert shown_ids == ["0", "2", "3"]
 
 
+async def test_a_copy_that_stops_leaves_its_questions_to_the_next(world: World, smtp: Relay) -> None:
+    await smtp.stop()
+    first = await world.approver(by_mail(smtp))
+    await world.ask(question())
+    error = {"channel": "email", "error": "SMTPConnectError"}
+    read = first.context.registry.get_sample_value
+    await until(lambda: read("countersign_approval_channel_errors_total", error), 40)
+    await world.stack.aclose()
+    await smtp.start()
+    await world.approver(by_mail(smtp))
+    await smtp.boxes.wait(ALICE)
+    assert len(smtp.boxes.of(ALICE)) == 1
+
+
 async def _listed(world: World, count: int) -> bool:
     return len((await world.query(world.token("alice", "dba"), do="list")).approvals) == count
 
