@@ -212,6 +212,18 @@ class ApprovalUsed(Event):
     total_ms: float = 0
 
 
+class GrantRevoked(Event):
+    """A person ended a time-boxed grant before its time."""
+
+    type: Literal["GrantRevoked"] = "GrantRevoked"
+    approval_id: Id
+    operation_id: Id
+    grant_id: str
+    #: Identity key or e-mail address.
+    revoked_by: str
+    reason: str = ""
+
+
 class ContentErased(Event):
     """Somebody had the recorded content of a session erased; published before its key is deleted."""
 
@@ -251,6 +263,7 @@ AnyEvent = (
     | ApprovalPreviewed
     | ApprovalUsed
     | OperationFinished
+    | GrantRevoked
     | ContentErased
     | SessionFrame
 )

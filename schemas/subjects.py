@@ -12,6 +12,7 @@ from schemas.events import (
     ApprovalWithdrawn,
     ContentErased,
     Event,
+    GrantRevoked,
     OperationAttempted,
     OperationFinished,
     SessionClosed,
@@ -28,6 +29,7 @@ APPROVALS_RESOLVED = "cs.approval.resolved.>"
 APPROVALS_WITHDRAWN = "cs.approval.withdrawn.>"
 APPROVALS_PREVIEWED = "cs.approval.previewed.>"
 APPROVALS_USED = "cs.approval.used.>"
+APPROVALS_REVOKED = "cs.approval.revoked.>"
 OUTCOMES = "cs.outcome.>"
 SESSIONS = "cs.session.>"
 ERASURES = "cs.erasure.>"
@@ -79,6 +81,7 @@ _STEPS: dict[type[Event], str] = {
     ApprovalWithdrawn: "withdrawn",
     ApprovalPreviewed: "previewed",
     ApprovalUsed: "used",
+    GrantRevoked: "revoked",
 }
 
 
@@ -112,7 +115,14 @@ def of(event: Event) -> str:
             return f"cs.erasure.{event.session_id}"
         case SessionClosed():
             return f"cs.session.closed.{event.protocol}"
-        case ApprovalRequested() | ApprovalResolved() | ApprovalWithdrawn() | ApprovalPreviewed() | ApprovalUsed():
+        case (
+            ApprovalRequested()
+            | ApprovalResolved()
+            | ApprovalWithdrawn()
+            | ApprovalPreviewed()
+            | ApprovalUsed()
+            | GrantRevoked()
+        ):
             return f"cs.approval.{_STEPS[type(event)]}.{event.approval_id}"
         case _:
             raise TypeError(f"{type(event).__name__} has no subject")

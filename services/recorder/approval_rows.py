@@ -6,6 +6,7 @@ from schemas.events import (
     ApprovalResolved,
     ApprovalUsed,
     ApprovalWithdrawn,
+    GrantRevoked,
 )
 from services.recorder.row_values import Row, count, microseconds
 
@@ -46,12 +47,18 @@ def resolution(event: ApprovalResolved) -> Row:
         event.decided_by,
         event.reason,
         event.grant_id or "",
+        event.break_glass,
     )
 
 
 def withdrawal(event: ApprovalWithdrawn) -> Row:
     """That nobody waits any more."""
     return event.approval_id, event.operation_id, event.reason
+
+
+def revocation(event: GrantRevoked) -> Row:
+    """That a grant was ended early, and by whom."""
+    return event.approval_id, event.operation_id, event.grant_id, event.revoked_by, event.reason
 
 
 def preview(event: ApprovalPreviewed) -> Row:

@@ -164,7 +164,7 @@ APPROVAL_REQUESTS: Final = Table(
 
 APPROVAL_RESOLUTIONS: Final = Table(
     "approval_resolutions",
-    (*_COMMON, "approval_id", "operation_id", "state", "decided_by", "reason", "grant_id"),
+    (*_COMMON, "approval_id", "operation_id", "state", "decided_by", "reason", "grant_id", "break_glass"),
 )
 APPROVAL_WITHDRAWALS: Final = Table("approval_withdrawals", (*_COMMON, "approval_id", "operation_id", "reason"))
 
@@ -175,6 +175,9 @@ APPROVAL_PREVIEWS: Final = Table(
 APPROVAL_USES: Final = Table(
     "approval_uses",
     (*_COMMON, "approval_id", "operation_id", "outcome", "status", "error", "rows", "response_bytes", "total_ms"),
+)
+GRANT_REVOCATIONS: Final = Table(
+    "grant_revocations", (*_COMMON, "approval_id", "operation_id", "grant_id", "revoked_by", "reason")
 )
 ERASURES: Final = Table("erasures", (*_COMMON, "by", "subject", "reason"))
 SESSION_STARTS: Final = Table("session_starts", (*_COMMON, "protocol", "peer", "tls"))
@@ -224,6 +227,7 @@ WRITING_ORDER: Final = (
     APPROVAL_WITHDRAWALS,
     APPROVAL_PREVIEWS,
     APPROVAL_USES,
+    GRANT_REVOCATIONS,
     ERASURES,
     SESSION_STARTS,
     SESSION_ENDS,

@@ -38,6 +38,8 @@ PUBLISHERS: dict[str, tuple[tuple[Role, str], ...]] = {
     "ApprovalWithdrawn": (("ingress", _OUTBOX),),
     "ApprovalPreviewed": (("ingress", _OUTBOX),),
     "ApprovalUsed": (("ingress", _OUTBOX),),
+    "GrantRevoked": (("approver", _REPEATED),),
+    "ContentErased": (("admin", "By `countersign audit erase`, which awaits JetStream's ack."),),
     "OperationFinished": (
         ("ingress", _OUTBOX),
         ("recorder", f"With outcome `unknown`, for an ingress that is gone. {_REPEATED}"),

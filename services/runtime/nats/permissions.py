@@ -102,6 +102,7 @@ _TABLE: dict[Role, Permissions] = {
         publish=(
             s.VERDICTS,
             s.APPROVALS_RESOLVED,
+            s.APPROVALS_REVOKED,
             *_write_bucket(s.APPROVALS_BUCKET),
             *_write_bucket(s.GRANTS_BUCKET),
             *_read_bucket(s.INGRESSES_BUCKET),
