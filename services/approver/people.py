@@ -30,12 +30,17 @@ def mailable(people: Iterable[Person]) -> dict[str, Person]:
     known = by_address(people)
     for person in known.values():
         if not is_address(person.email):
-            raise SettingsError(f"countersign.yaml: identity.people: {person.email!r} is not an e-mail address")
+            raise SettingsError(
+                f"countersign.yaml: identity.people: {person.email!r} is not an e-mail address in ASCII"
+            )
     return known
 
 
 def is_address(text: str) -> bool:
-    """Whether this is one mailbox as it stands in an envelope: no name, no list, nothing that breaks a header."""
+    """Whether this is one mailbox as it stands in an envelope: no name, no list, nothing that breaks a header.
+
+    In ASCII: few relays take others (RFC 6531), and a domain has its `xn--` form.
+    """
     try:
         address = Address(addr_spec=text)
     except (MessageError, ValueError, IndexError):

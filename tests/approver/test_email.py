@@ -368,8 +368,20 @@ def test_a_long_statement_shows_its_head_and_its_tail_and_says_so() -> None:
 
 
 def test_what_is_no_address_is_none() -> None:
-    assert is_address("alice@example.com")
-    for bad in ("alice", "a@b, c@d", "a@b\r\nBcc: x@y", "Alice <a@b.c>", "@b", "a@", "", "a b@c"):
+    for good in ("alice@example.com", "o'brien+x@example.co.uk", "a@xn--exmple-cua.de"):
+        assert is_address(good), good
+    for bad in (
+        "alice",
+        "a@b, c@d",
+        "a@b\r\nBcc: x@y",
+        "Alice <a@b.c>",
+        "@b",
+        "a@",
+        "",
+        "a b@c",
+        "jörg@example.com",
+        "a@exämple.de",
+    ):
         assert not is_address(bad), bad
 
 

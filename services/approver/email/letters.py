@@ -8,7 +8,7 @@ the same mail to mailboxes that know one when they see it twice.
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from hashlib import sha256
 
@@ -51,7 +51,7 @@ def compose(letter: Letter, sender: str, at: datetime) -> EmailMessage:
     """The mail, text and HTML alike. Raises ValueError for addresses that are none."""
     domain = parseaddr(sender)[1].rpartition("@")[2]
     question = message_id(letter.shown.approval_id, letter.to, "question", domain)
-    mail = EmailMessage(policy=SMTP if letter.to.isascii() else SMTPUTF8)
+    mail = EmailMessage(policy=SMTP)
     mail["From"] = sender
     mail["To"] = letter.to
     mail["Subject"] = _subject(letter)

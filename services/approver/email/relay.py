@@ -56,10 +56,9 @@ class Line:
 
     async def send(self, mail: EmailMessage) -> None:
         """Hand over one mail. Raises Refused, MailTrouble."""
-        sender, to = parseaddr(str(mail["From"]))[1], str(mail["To"])
-        options = [] if to.isascii() else ["SMTPUTF8", "BODY=8BITMIME"]
+        sender, to = (parseaddr(str(mail[name]))[1] for name in ("From", "To"))
         try:
-            await self.smtp.sendmail(sender, [to], mail.as_bytes(), mail_options=options)
+            await self.smtp.sendmail(sender, [to], mail.as_bytes())
         except SMTPRecipientsRefused as refused:
             first = refused.recipients[0]
             raise _verdict(first.code, first.message) from None
