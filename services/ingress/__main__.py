@@ -25,6 +25,7 @@ from services.ingress.parts import Limiter, Parts
 from services.ingress.protocols.http import exchange
 from services.ingress.protocols.http.connection import Server
 from services.ingress.protocols.http.pages import Pages
+from services.ingress.protocols.postgres import session
 from services.ingress.protocols.postgres.listener import Listener
 from services.ingress.refusals import Refusals
 from services.ingress.story import Session
@@ -200,8 +201,6 @@ async def _listen(context: Context, parts: Parts, tls: ListenerTls | None) -> tu
 async def _listen_postgres(
     context: Context, parts: Parts, databases: dict[str, PostgresUpstream], tls: ListenerTls | None
 ) -> Listener:
-    from services.ingress.protocols.postgres import session  # noqa: PLC0415 - until it is whole
-
     spoken = tls.speaking(ALPN) if tls else None
     if spoken:
         context.tasks.start(spoken.watch(), "tls of postgres")
