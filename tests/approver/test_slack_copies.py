@@ -6,7 +6,7 @@ import pytest
 
 from examples.slack_standin import SlackStandin
 from services.approver.__main__ import Approver
-from services.approver.slack import channel, clerk, lease
+from services.approver.slack import channel, courier, lease
 from tests.approver.builders import question
 from tests.approver.conftest import World
 from tests.approver.test_slack import CHANNEL, by_socket
@@ -16,7 +16,7 @@ from tests.conftest import until
 @pytest.fixture
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds of leases, shrunk; their order stays."""
-    monkeypatch.setattr(clerk, "TIMEOUT", 0.8)
+    monkeypatch.setattr(courier, "TIMEOUT", 0.8)
     monkeypatch.setattr(lease, "LASTS", 2.0)
     monkeypatch.setattr(lease, "RENEW", 0.3)
     monkeypatch.setattr(lease, "TAKEOVER", 2.5)

@@ -7,6 +7,6 @@ question · `notices` what is told beside it · `rendering` all of it, as it sho
 
 Driven: `web` calls and their errors · `lane` their pace · `board` posts, finds and updates messages · `people`
 accounts to reviewers and back · `mirror` a bucket in memory · `ledger` what is not shown yet · `lease` one copy per
-lane · `clerk` brings a lane into step · `decisions`, `interactions` clicks to the desk · `socket`, `interactivity` the
-two ways a click arrives · `channel` all of it as a `channels.Channel`.
+lane · `clerk` which call is next · `courier` makes it, once · `decisions`, `interactions` clicks to the desk ·
+`socket`, `interactivity` the two ways a click arrives · `channel` all of it as a `channels.Channel`.
 """

@@ -1,7 +1,7 @@
 """Messages in Slack: post one, find it again, keep it up to date.
 
 chat.postMessage has no key that would make it idempotent. So each message says in its metadata which part of which
-sheet it is, and whoever does not know whether it was posted looks for it before posting (`clerk`).
+sheet it is, and whoever does not know whether it was posted looks for it before posting (`courier`).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

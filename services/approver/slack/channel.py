@@ -15,7 +15,8 @@ from services.approver.desk import Desk
 from services.approver.people import by_address
 from services.approver.record import Held
 from services.approver.slack.board import Board
-from services.approver.slack.clerk import AGAIN, NAP, Clerk
+from services.approver.slack.clerk import NAP, Clerk
+from services.approver.slack.courier import AGAIN, Courier
 from services.approver.slack.decisions import Decisions
 from services.approver.slack.interactions import Interactions
 from services.approver.slack.interactivity import Interactivity
@@ -88,7 +89,7 @@ class SlackChannel:
             self._socket.start(self._tasks)
 
     async def stop(self) -> None:
-        """Take no more clicks, and let other copies go on: they find out about a call that was on its way (`clerk`)."""
+        """Take no more clicks, and let other copies go on; they find out about a call on its way (`courier`)."""
         if self._socket is not None:
             await self._socket.stop()
         if self._dispatching is not None:
@@ -144,7 +145,8 @@ class SlackChannel:
         keeping = self._tasks.start(hold.keep(), f"lease {hold.lane}")
         try:
             await self._caught_up(hold.revision)
-            clerk = Clerk(self._ledger, self._board, self._people, self._paces, hold, self._bells[hold.lane], utc_now)
+            courier = Courier(self._ledger, self._board, self._people, hold)
+            clerk = Clerk(self._ledger, courier, self._people, self._paces, hold.lane, self._bells[hold.lane], utc_now)
             if taken_over:
                 await clerk.fence()
             await clerk.serve()

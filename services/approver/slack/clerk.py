@@ -1,39 +1,30 @@
 """Keeps Slack in step with the buckets, lane by lane: gathers what is new, posts, updates, in that order of urgency.
 
 A lane is one Slack channel with what hangs on its messages. Whichever copy holds its lease works off the difference
-between how things stand and what is shown (`ledger`), one call at a time:
-
-    part in the sheet          what is done
-    none                       note the intent, then post
-    intent (no `ts`)           posted by an earlier attempt? look for it and adopt it; else post
-    posted, shows old state    update it
-    gone                       nothing: nobody to tell, or somebody removed the message
-
-The intent is stored before Slack is asked and `ts` after it answered, both by compare-and-set under the lease; so a
-crash anywhere leaves an intent, and whoever goes on looks first. What Slack refuses waits and comes again, as long as
-there is something to show: JetStream keeps the difference, not this process.
+between how things stand and what is shown (`ledger`), one call at a time (`courier`). What Slack refuses waits and
+comes again, as long as there is something to show: the buckets keep the difference, not this process.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 import structlog
 
 from services.approver.record import Held
 from services.approver.slack import lane as pacing
-from services.approver.slack.board import Board, Place
+from services.approver.slack.board import Place
+from services.approver.slack.courier import Courier, Job
 from services.approver.slack.gathering import gather
-from services.approver.slack.lane import Pace, Paces
-from services.approver.slack.lease import Hold, LeaseLost
+from services.approver.slack.lane import Paces
 from services.approver.slack.ledger import Ledger
 from services.approver.slack.people import People
 from services.approver.slack.rendering import QUESTION, Page, pages
-from services.approver.slack.sheet import Part, Sheet
-from services.approver.slack.web import TIMEOUT, RateLimited, Rejected, SlackTrouble
+from services.approver.slack.sheet import Sheet
+from services.approver.slack.web import SlackTrouble
 
 log = structlog.get_logger(__name__)
 
@@ -41,33 +32,10 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 #: Sheets looked at for the next call, the oldest first: each is held in memory until it is in step.
 COMPARED = 256
-#: Seconds between attempts when Slack says no for a reason that an operator has to mend; when it does not answer.
-MEND, AGAIN = 30.0, 1.0
 #: Longest sleep (seconds) while there is something to do: time itself may make a thing due.
 NAP = 1.0
-#: Seconds between looks whether the lease was renewed.
-LOOK = 0.1
 #: How long the note of a settled message is kept, for what comes late: how an approved operation ended.
 KEEP = timedelta(hours=24)
-#: What Slack says about a message that is not there any more.
-_GONE = frozenset(
-    {"message_not_found", "channel_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
-)
-
-
-@dataclass
-class Job:
-    """One call to Slack that would bring a message into step."""
-
-    sheet: Sheet
-    page: Page
-    do: str
-    place: Place
-    paces: list[Pace]
-    #: The address of whoever asked, for a message to them.
-    asker: str
-    #: A question that was settled; it is not asked any more, unless it was.
-    needless: bool
 
 
 @dataclass
@@ -75,41 +43,37 @@ class Clerk:
     """Serves one lane for as long as its lease is held and there is something to do."""
 
     ledger: Ledger
-    board: Board
+    courier: Courier
     people: People
     paces: Paces
-    hold: Hold
+    lane: str
     bell: asyncio.Event
     now: Callable[[], datetime]
-    clock: Callable[[], float] = time.monotonic
     _records: dict[str, tuple[int, Held]] = field(default_factory=dict)
-    #: Intents of which we know that nothing was posted.
-    _clean: set[tuple[str, str]] = field(default_factory=set)
-    _after: dict[tuple[str, str], float] = field(default_factory=dict)
     #: By sheet: what was compared last, and what came of it.
     _compared: dict[str, tuple[Sheet, int, list[Job]]] = field(default_factory=dict)
 
     async def serve(self) -> None:
         """Work until nothing is left to do. Raises LeaseLost, StoreUnavailable."""
         await self._tidy()
-        while self.ledger.new(self.hold.lane) or self.ledger.behind(self.hold.lane):
+        while self.ledger.new(self.lane) or self.ledger.behind(self.lane):
             self.bell.clear()
             waiting = await self._gather()
             if (pause := self._paced()) > 0:  # nothing may go yet: what changes until then is looked at once
                 await asyncio.sleep(min(pause, NAP))
                 continue
             job = await self._next()
-            if job is None and not waiting and not self.ledger.behind(self.hold.lane):
+            if job is None and not waiting and not self.ledger.behind(self.lane):
                 return
             pause = self._pause(job) if job else NAP
             if job is None or pause > 0:
                 await self._sleep(min(pause, NAP))
             else:
-                await self._do(job)
+                await self.courier.deliver(job)
 
     def _paced(self) -> float:
         """Seconds until anything at all may be sent here."""
-        return min(pacing.wait(self.paces.update()), pacing.wait(self.paces.post(self.hold.lane)))
+        return min(pacing.wait(self.paces.update()), pacing.wait(self.paces.post(self.lane)))
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -117,12 +81,12 @@ class Clerk:
                 await self.bell.wait()
 
     async def _tidy(self) -> None:
-        for sheet in self.ledger.settled_before(self.hold.lane, self.now() - KEEP)[:BATCH]:
+        for sheet in self.ledger.settled_before(self.lane, self.now() - KEEP)[:BATCH]:
             await self.ledger.forget(sheet)
 
     async def _gather(self) -> bool:
         """Put new approvals on sheets; whether some have to wait for their blast radius."""
-        lane, due, waiting = self.hold.lane, [], False
+        lane, due, waiting = self.lane, [], False
         for approval_id in self.ledger.new(lane)[:BATCH]:
             found = await self.ledger.read(approval_id)
             if found is None or not found[1].open:
@@ -133,13 +97,13 @@ class Clerk:
                 waiting = True
         if due:
             for sheet in gather(due, self.ledger.sheets(lane), lane, self.now(), self.ledger.is_open):
-                await self._write(sheet)
+                await self.courier.write(sheet)
         return waiting
 
     async def _next(self) -> Job | None:
         """The most urgent call that may be made now, else the one that may be made first."""
         best: Job | None = None
-        sheets = self.ledger.behind(self.hold.lane)
+        sheets = self.ledger.behind(self.lane)
         if len(sheets) > COMPARED:
             sheets = [sheet for sheet in sheets if not self._put_off_all(sheet)]
         for sheet in sheets[:COMPARED]:
@@ -152,11 +116,10 @@ class Clerk:
         return (self._pause(job), job.page.urgency, job.do == "update", job.sheet.sheet_id)
 
     def _put_off_all(self, sheet: Sheet) -> bool:
-        return self._after.get((sheet.sheet_id, QUESTION), 0.0) > self.clock()
+        return self.courier.pause(sheet.sheet_id, QUESTION) > 0
 
     def _pause(self, job: Job) -> float:
-        after = self._after.get((job.sheet.sheet_id, job.page.part), 0.0)
-        return max(pacing.wait(job.paces), after - self.clock(), 0.0)
+        return max(pacing.wait(job.paces), self.courier.pause(job.sheet.sheet_id, job.page.part))
 
     async def _jobs(self, sheet: Sheet) -> list[Job]:
         """What is to be done for a sheet; when that is nothing, it is noted as shown."""
@@ -168,21 +131,21 @@ class Clerk:
         if compared and compared[:2] == (sheet, upto):
             jobs = compared[2]
         else:
-            jobs = await self._compare(sheet, upto, records)
+            jobs = await self._compare(sheet, records)
             self._compared[sheet.sheet_id] = (sheet, upto, jobs)
         if not jobs:
-            await self._write(sheet.model_copy(update={"upto": upto}))
+            await self.courier.write(sheet.model_copy(update={"upto": upto}))
             del self._compared[sheet.sheet_id]
             for member in sheet.members:
                 self._records.pop(member, None)
         return jobs
 
-    async def _compare(self, sheet: Sheet, upto: int, records: Sequence[Held]) -> list[Job]:
+    async def _compare(self, sheet: Sheet, records: Sequence[Held]) -> list[Job]:
         calls = {group: await self._mention(group) for record in records for group in _called(record)}
         due = [(page, page.due(sheet.parts.get(page.part))) for page in pages(sheet, records, calls)]
         return [self._job(sheet, records, page, do) for page, do in due if do]
 
-    def _job(self, sheet: Sheet, records: Sequence[Held], page: Page, do: str) -> Job:
+    def _job(self, sheet: Sheet, records: Sequence[Held], page: Page, do: Literal["post", "update"]) -> Job:
         question, part = sheet.parts.get(QUESTION), sheet.parts.get(page.part)
         place, paced = Place(sheet.lane), sheet.lane
         if page.where == "thread" and question:
@@ -216,95 +179,11 @@ class Clerk:
             log.warning("nobody mentioned", group=group, error=trouble.code)
             return ""
 
-    async def _do(self, job: Job) -> None:
-        key = (job.sheet.sheet_id, job.page.part)
-        for pace in job.paces:
-            pace.take()
-        try:
-            await (self._update(job) if job.do == "update" else self._post(job))
-            self._after.pop(key, None)
-        except SlackTrouble as trouble:
-            await self._put_off(job, trouble)
-
-    async def _put_off(self, job: Job, trouble: SlackTrouble) -> None:
-        part = job.sheet.parts.get(job.page.part)
-        pause = AGAIN
-        match trouble:
-            case RateLimited(retry_after=seconds):
-                pause = seconds
-                job.paces[0].hold(seconds)
-            case Rejected(code=code) if code in _GONE and (job.do == "update" or job.page.where == "thread"):
-                await self._store(job, (part or Part(channel="")).model_copy(update={"gone": True}))
-            case Rejected() if job.page.where == "direct":  # a courtesy: an account that is gone, a scope not granted
-                await self._store(job, Part(channel="", gone=True))
-            case Rejected():
-                pause = MEND
-        log.warning("Slack not in step", sheet_id=job.sheet.sheet_id, part=job.page.part, error=trouble.code)
-        self._after[job.sheet.sheet_id, job.page.part] = self.clock() + pause
-
-    async def _update(self, job: Job) -> None:
-        part = job.sheet.parts[job.page.part]
-        await self._covered()
-        await self.board.update(job.page, part.channel, part.ts)
-        await self._store(job, part.model_copy(update={"shown": job.page.digest}))
-
-    async def _post(self, job: Job) -> None:
-        key = (job.sheet.sheet_id, job.page.part)
-        part = job.sheet.parts.get(job.page.part)
-        place = await self._addressed(job, part)
-        if place is None:
-            await self._store(job, Part(channel="", gone=True))
-            return
-        if part is not None and key not in self._clean:
-            found = await self.board.find(*key, place, job.sheet.opened_at)
-            if found is not None:  # what it says is brought up to date next
-                await self._store(job, Part(channel=found[0], ts=found[1]))
-                return
-        if job.needless:
-            await self._store(job, None)
-            return
-        if part is None:
-            await self._store(job, Part(channel=place.channel))
-        await self._covered()
-        self._clean.discard(key)
-        try:
-            channel, ts = await self.board.post(job.sheet.sheet_id, job.page, place)
-        except SlackTrouble as trouble:
-            if not trouble.carried_out:
-                self._clean.add(key)
-            raise
-        await self._store(job, Part(channel=channel, ts=ts, shown=job.page.digest))
-        log.info("posted", sheet_id=job.sheet.sheet_id, part=job.page.part, approvals=len(job.sheet.members), ts=ts)
-
-    async def _addressed(self, job: Job, part: Part | None) -> Place | None:
-        """Where a message goes; None when there is nobody to tell."""
-        if job.page.where != "direct" or (part and part.channel):
-            return job.place
-        account = await self.people.account(job.asker)
-        return Place(await self.board.direct(account)) if account else None
-
-    async def _covered(self) -> None:
-        """Until the lease outlasts a call. Raises LeaseLost."""
-        while not self.hold.covers(TIMEOUT):
-            if not self.hold.covers(0):
-                raise LeaseLost(self.hold.lane)
-            await asyncio.sleep(LOOK)
-
-    async def _store(self, job: Job, part: Part | None) -> None:
-        job.sheet = job.sheet.with_part(job.page.part, part, job.sheet.upto)
-        await self._write(job.sheet)
-
     async def fence(self) -> None:
         """Write each sheet that may still change anew: what its former holder sent late does not count any more."""
-        for sheet in list(self.ledger.sheets(self.hold.lane)):
+        for sheet in list(self.ledger.sheets(self.lane)):
             if any(self.ledger.is_open(member) for member in sheet.members):
-                await self._write(sheet)
-
-    async def _write(self, sheet: Sheet) -> None:
-        """Raises LeaseLost rather than write what the next holder does not expect."""
-        if not self.hold.covers(0):
-            raise LeaseLost(self.hold.lane)
-        await self.ledger.write(sheet)
+                await self.courier.write(sheet)
 
 
 def _asker(record: Held) -> str:
