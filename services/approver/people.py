@@ -45,7 +45,8 @@ def is_address(text: str) -> bool:
         address = Address(addr_spec=text)
     except (MessageError, ValueError, IndexError):
         return False
-    return address.addr_spec == text and bool(address.username and address.domain) and text.isprintable()
+    one = address.addr_spec == text and bool(address.username and address.domain)
+    return one and text.isascii() and text.isprintable()
 
 
 def reviewer(person: Person, via: Literal["slack", "email", "webhook"]) -> Reviewer:

@@ -415,5 +415,5 @@ def test_settings_that_would_leak_links_are_refused(wrong: dict[str, Any]) -> No
 
 
 async def test_a_person_without_a_mailbox_stops_the_start(world: World, smtp: Relay) -> None:
-    with pytest.raises(SettingsError, match=r"identity\.people: 'not an address'"):
+    with pytest.raises(SettingsError, match=r"identity\.people: 'not an address' is no"):
         await world.approver(by_mail(smtp, {"email": "not an address"}))
