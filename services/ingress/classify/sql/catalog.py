@@ -19,6 +19,12 @@ from typing import Any
 Row = Sequence[str | None]
 
 
+#: Search paths that are kept; agents may set any.
+_MAX_PATHS = 64
+#: What does not depend on the search path.
+_INDEXES = ("_tables_by_name", "_tables_by_oid", "_children", "_functions_by_name", "_operators")
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: `number` is pg_attribute.attnum, `type` the OID of its type."""
@@ -73,10 +79,20 @@ class Catalog:
     search_path: tuple[str, ...] | None = None
     #: What lineage has found out about the tables, by OID (tables.py); it does not depend on the search path.
     traced: dict[int, Any] = field(default_factory=dict, repr=False)
+    #: The same catalog with other search paths.
+    _paths: dict[tuple[str, ...] | None, Catalog] = field(default_factory=dict, repr=False)
 
     def within(self, search_path: tuple[str, ...] | None) -> Catalog:
         """The same with another search path."""
-        return self if search_path == self.search_path else replace(self, search_path=search_path)
+        if search_path == self.search_path:
+            return self
+        if search_path not in self._paths:
+            if len(self._paths) >= _MAX_PATHS:
+                self._paths.clear()
+            other = replace(self, search_path=search_path)
+            other.__dict__.update({name: getattr(self, name) for name in _INDEXES})
+            self._paths[search_path] = other
+        return self._paths[search_path]
 
     def relations(self, schema: str, name: str) -> tuple[Table, ...]:
         """What a name may stand for: one table where it is certain, several where it is not, none if there is none.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pglast import Error, parser
+from pglast import Error
+
+from services.ingress.classify.sql.text_guard import scan
 
 #: How deep dollar quotes are looked into: a DO block that runs EXECUTE with a text that …
 _DEEPEST = 3
@@ -31,7 +33,7 @@ class Unreadable(ValueError):
 def rewritten(sql: str, look: Callable[[str], str], deep: int = 0) -> str:
     """The statement with `look(value)` in place of each constant that it changes. Raises Unreadable."""
     try:
-        tokens = parser.scan(sql)
+        tokens = scan(sql)
     except (Error, UnicodeError, ValueError):
         raise Unreadable from None
     parts: list[str] = []

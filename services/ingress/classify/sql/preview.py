@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pglast import ast, enums, parser
+from pglast import ast, enums
 from pglast.stream import RawStream
 
 from services.ingress.classify.sql.model import Kind, Statement
+from services.ingress.classify.sql.text_guard import scan
 from services.ingress.classify.sql.walk import nodes
 
 _WRITING = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
@@ -81,7 +82,7 @@ def _select(targets: Any, sources: Any, where: Any, with_clause: Any = None) -> 
 
 def _renumbered(sql: str) -> Preview:
     """With its parameters numbered from 1 on, without gaps."""
-    found = [token for token in parser.scan(sql) if token.name == "PARAM"]
+    found = [token for token in scan(sql) if token.name == "PARAM"]
     numbers = sorted({int(sql[token.start + 1 : token.end + 1]) for token in found})
     for token in reversed(found):
         number = numbers.index(int(sql[token.start + 1 : token.end + 1])) + 1

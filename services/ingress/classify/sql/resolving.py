@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from services.ingress.classify.sql import functions
@@ -91,6 +92,7 @@ def _adding(statement: Statement, other: Statement) -> Statement:
     )
 
 
+@lru_cache(maxsize=1024)  # by identity: statements are kept by their text, catalogs by their path
 def _with_meaning(statement: Statement, catalog: Catalog | None) -> Statement:
     _, seen = outputs_of(statement, catalog)
     called = _union(statement.functions, (name for name, _ in seen.calls))

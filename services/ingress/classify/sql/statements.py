@@ -10,7 +10,7 @@ from pglast import Error, parser
 from services.ingress.classify.sql.effects import Effects, effects_of
 from services.ingress.classify.sql.kinds import kind_and_action, strongest_first
 from services.ingress.classify.sql.model import UNKNOWN, Copy, Kind, Relation, Statement
-from services.ingress.classify.sql.text_guard import objection
+from services.ingress.classify.sql.text_guard import objection, scan
 
 __all__ = ["UNKNOWN", "Copy", "Kind", "Relation", "Statement", "parse"]
 
@@ -87,7 +87,7 @@ _BEFORE_INNER = {Kind.PREPARE: "AS", Kind.DECLARE: "FOR"}
 def _inner_text(sql: str, kind: Kind) -> str:
     word = _BEFORE_INNER.get(kind)
     depth = 0
-    for token in parser.scan(sql) if word else ():
+    for token in scan(sql) if word else ():
         depth += {"ASCII_40": 1, "ASCII_41": -1}.get(token.name, 0)
         if token.name == word and not depth:
             return sql[token.end + 1 :].strip()
