@@ -120,4 +120,5 @@ def _hold(record: Record, name: str, wanted: Range, output: Path | None) -> None
     span = (wanted.since.strftime("%Y-%m-%d %H:%M:%S"), wanted.until.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3])
     sessions = wanted.sessions or legal_hold.sessions_between(record, *span)
     told = legal_hold.write(record, name, sessions, output)
-    print(f"{output}: {told['events']} events of {len(sessions)} sessions, {told['erased']} of them erased before")
+    said = f"{output}: {told['events']} events of {len(sessions)} sessions, {told['erased']} of them erased before"
+    print(f"{said}; {told['proofs']} operations proven, {len(told['unproven'])} not yet")

@@ -2,8 +2,9 @@
 reach. What was masked stays masked; what was erased before is listed as such.
 
     events.jsonl       one event a line: where it stands in its stream, SHA-256 and Base64 of its bytes
-    checkpoints.jsonl  the log's signed heads of that day (docs/proof.md), to hold the events against
-    hold.json          name, range, counts, and the SHA-256 of the two files; written last: without it, it is not whole
+    checkpoints.jsonl  the log's signed heads (docs/proof.md), to hold the events against
+    proofs/            a file for each operation, for `countersign audit check-proof`
+    hold.json          name, counts, and the SHA-256 of the first two; written last: without it, it is not whole
 """
 
 import base64
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from countersign.errors import CommandError
+from countersign.proof.proving import prove
 from countersign.record import QueryRefused, Record, each_row, rows
 from services.recorder.content import restored
 
@@ -30,6 +32,7 @@ FROM event_bytes
 WHERE session_id = {{session:String}} AND {_ORDER} > ({{stream:String}}, {{epoch:UInt64}}, {{seq:UInt64}})
 ORDER BY {_ORDER} LIMIT {{limit:UInt32}}
 """  # noqa: S608 - constants
+_OPERATIONS: Final = "SELECT operation_id FROM operations WHERE session_id = {session:String} ORDER BY started_at"
 _CHECKPOINTS: Final = "SELECT * EXCEPT (at), toString(at) AS at FROM checkpoints ORDER BY stream, tree_size"
 _SESSIONS: Final = """
 SELECT DISTINCT session_id FROM operations
@@ -49,6 +52,7 @@ def write(record: Record, name: str, sessions: Sequence[str], directory: Path) -
         if any(directory.iterdir()):
             raise CommandError(f"{directory}: not empty; a hold is written once, into a directory of its own")
         counts = {"events": 0, "erased": 0}
+        proofs, unproven = _prove(record, sessions, directory / "proofs")
         held = _file(directory / "events.jsonl", _lines(record, sessions, counts))
         heads = _file(directory / "checkpoints.jsonl", map(_json, each_row(record, _CHECKPOINTS)))
         told = {
@@ -56,6 +60,8 @@ def write(record: Record, name: str, sessions: Sequence[str], directory: Path) -
             "written_at": datetime.now(UTC).isoformat(),
             "sessions": list(sessions),
             **counts,
+            "proofs": proofs,
+            "unproven": unproven,
             "sha256": {"events.jsonl": held, "checkpoints.jsonl": heads},
         }
         (directory / "hold.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -79,6 +85,25 @@ def _lines(record: Record, sessions: Sequence[str], counts: dict[str, int]) -> I
                     **({"erased": True, "left": base64.b64encode(raw).decode()} if data is None else {}),
                 }
             )
+
+
+def _prove(record: Record, sessions: Sequence[str], directory: Path) -> tuple[int, dict[str, str]]:
+    """Write the proofs; answers how many, and the operations that cannot be proven now with the reason."""
+    directory.mkdir(mode=0o700)
+    proven, unproven = 0, {}
+    for session in sessions:
+        for row in rows(record, _OPERATIONS, {"session": session}):
+            name = row["operation_id"]
+            try:
+                bundle = prove(record, name, reveal=True)
+            except QueryRefused:
+                raise
+            except CommandError as error:  # such as an event that is newer than the last checkpoint
+                unproven[name] = str(error)
+                continue
+            (directory / f"{name}.json").write_text(bundle.model_dump_json(), encoding="utf-8")
+            proven += 1
+    return proven, unproven
 
 
 def _events(record: Record, session: str) -> Iterator[dict[str, Any]]:

@@ -23,11 +23,13 @@ MAX_OPERATIONS: Final = 5_000
 MAX_STEPS: Final = 200
 #: Frames asked for at once, at most; halved while the answer is too large for the endpoint (reader_settings.py).
 FRAMES: Final = 256
-#: ClickHouse's codes for an answer or a query that is too large: TOO_MANY_ROWS_OR_BYTES, MEMORY_LIMIT_EXCEEDED.
-_TOO_LARGE: Final = frozenset({396, 241})
+#: ClickHouse's codes for an answer or a query that is too large: TOO_MANY_ROWS_OR_BYTES, MEMORY_LIMIT_EXCEEDED,
+#: TIMEOUT_EXCEEDED.
+_TOO_LARGE: Final = frozenset({396, 241, 159})
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+_OF_SESSION, _ITSELF = "session_id = {id:String}", "operation_id = {id:String}"
 _SESSION: Final = """
 SELECT session_id, protocol, peer, tls, reason, toUnixTimestamp64Micro(started_at) AS started_us,
        toUnixTimestamp64Micro(ifNull(finished_at, toDateTime64(0, 6, 'UTC'))) AS finished_us
@@ -97,10 +99,10 @@ def find(record: Record, name: str) -> Recording:
     if not _ID.fullmatch(name):
         raise Misuse("ID: name a session or an operation, as `countersign sessions list` shows it")
     found = _session(record, name)
-    if found is not None or (operations := _operations(record, "session_id = {id:String}", name)):
-        operations = operations if found is None else _operations(record, "session_id = {id:String}", name)
+    operations = _operations(record, _OF_SESSION, name, until=found["finished_us"] if found else 0)
+    if found is not None or operations:
         return _recording(record, found, operations, name)
-    operations = _operations(record, "operation_id = {id:String}", name)
+    operations = _operations(record, _ITSELF, name)
     if not operations:
         raise CommandError(f"{name}: no session and no operation of that id is on record")
     session_id = operations[0]["session_id"]
@@ -148,9 +150,15 @@ def _recording(
 
 
 def _run(record: Record, operations: list[Row]) -> list[Row]:
+    """The run's steps; none where two days of operations are too many to look through."""
     names = [row["operation_id"] for row in operations]
     limits = {"since": _moment(operations[0]), "until": _moment(operations[-1]), "limit": str(MAX_STEPS)}
-    return rows(record, _STEPS, {"operations": _array(names), **limits})
+    try:
+        return rows(record, _STEPS, {"operations": _array(names), **limits})
+    except QueryRefused as error:
+        if error.code not in _TOO_LARGE:
+            raise
+        return []
 
 
 def _session(record: Record, session_id: str) -> Row | None:
@@ -158,17 +166,20 @@ def _session(record: Record, session_id: str) -> Row | None:
     return found[0] if found else None
 
 
-def _operations(record: Record, where: str, identifier: str) -> list[Row]:
+def _operations(record: Record, where: str, identifier: str, *, until: Any = 0) -> list[Row]:
+    """Those of a session, or one. `until` is when the session ended, in microseconds; 0 while nobody knows."""
     parameters = {"id": identifier}
     if began := _time_of(identifier):
-        # The id's own time lets the tables skip what is older; nothing of a session is before it.
-        where += " AND started_at >= {began:DateTime64(3, 'UTC')}"
+        # The id's own time lets the tables skip the rest: an operation's is its `started_at`, a session's is before it.
+        where += " AND started_at {compare} {began:DateTime64(3, 'UTC')}"
+        where = where.replace("{compare}", "=" if where.startswith(_ITSELF) else ">=")
         parameters["began"] = began
+    if int(until):
+        where += " AND started_at <= {ended:DateTime64(3, 'UTC')}"
+        parameters["ended"] = _clickhouse(int(until) / 1_000_000 + 1)
     found = rows(record, _OPERATIONS.replace("{where}", where).replace("{limit}", str(MAX_OPERATIONS)), parameters)
-    said = {
-        row["operation_id"]: row["caller_reason"]
-        for row in rows(record, _REASONS.replace("{where}", where), parameters)
-    }
+    reasons = rows(record, _REASONS.replace("{where}", where), parameters)
+    said = {row["operation_id"]: row["caller_reason"] for row in reasons}
     return [row | {"caller_reason": said.get(row["operation_id"], "")} for row in found]
 
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -20,6 +19,7 @@ from services.recorder.erasing import erase
 from services.recorder.keyring import Keyring
 from services.recorder.migrate import migrate
 from tests.cli.conftest import REPOSITORY, Cli, Ended
+from tests.record_use.serving import seal
 from tests.record_use.world import World, afternoon
 from tests.recorder.conftest import engines, server_dsn
 from tests.recorder.recording import record as record_events
@@ -42,20 +42,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdin
-        said = list(iter_until(process.stdout, "http://"))
-        assert said, "the record was not served"
-        yield said[-1]
+        address = process.stdout.readline().strip()
+        assert address, "the record was not served"
+        yield address
         process.stdin.close()
-
-
-def iter_until(stream: IO[str], beginning: str) -> Iterator[str]:
-    """Lines up to the first with this beginning; nothing when there is none."""
-    lines = []
-    for line in stream:
-        lines.append(line.strip())
-        if line.startswith(beginning):
-            yield from lines
-            return
 
 
 @contextmanager
@@ -69,6 +59,7 @@ def on_server() -> Iterator[str]:
         await Keyring(store).prepare()
         await record_events(store, afternoon().events)
         await erase(store)
+        await seal(store)
 
     async def drop() -> None:
         await store.command(f"DROP DATABASE {store.address.database}")

@@ -19,7 +19,9 @@ from countersign.record import Parameters, QueryRefused
 from schemas import subjects
 from schemas.events import OperationAttempted
 from services.recorder import ocsf
+from services.recorder.proof.note import verifier_key
 from tests.record_use.conftest import SINCE, Asking
+from tests.record_use.serving import LOG_KEY
 from tests.record_use.world import START, World
 from tests.recorder.events import encoded
 
@@ -86,7 +88,10 @@ def test_a_hold_has_the_very_bytes_that_were_published(cli: Asking, world: World
     directory = cli.directory / "case-7"
     said = cli.ok("audit", "export", "--hold", "case-7", "--session", world.ids["db"], "-o", str(directory))
     mine = [event for event in world.events if event.session_id == world.ids["db"]]
-    assert said == f"{directory}: {len(mine)} events of 1 sessions, 0 of them erased before\n"
+    assert (
+        said
+        == f"{directory}: {len(mine)} events of 1 sessions, 0 of them erased before; 4 operations proven, 0 not yet\n"
+    )
     lines = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
     held = {line["event_id"]: base64.b64decode(line["bytes"]) for line in lines}
     assert held == {event.event_id: encoded(event) for event in mine}
@@ -98,10 +103,21 @@ def test_a_hold_has_the_very_bytes_that_were_published(cli: Asking, world: World
         assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == digest
 
 
+def test_a_holds_proofs_can_be_checked_anywhere(cli: Asking, world: World) -> None:
+    directory = cli.directory / "case-8"
+    cli.ok("audit", "export", "--hold", "case-8", "--session", world.ids["chat"], "-o", str(directory))
+    (proof,) = (directory / "proofs").iterdir()
+    key = str(verifier_key(LOG_KEY, "countersign/audit"))
+    cli.environment["COUNTERSIGN_CLICKHOUSE_URL"] = "http://127.0.0.1:1"
+    told = json.loads(cli.ok("audit", "check-proof", str(proof), "--vkey", key, "--json"))
+    mine = [event for event in world.events if getattr(event, "operation_id", "") == world.ids["prompt"]]
+    assert {one["event_id"] for one in told} == {event.event_id for event in mine}
+
+
 def test_a_hold_says_what_was_erased_before(cli: Asking, world: World) -> None:
     directory = cli.directory / "late"
     said = cli.ok("audit", "export", "--hold", "late", "--session", world.ids["erased"], "-o", str(directory))
-    assert said == f"{directory}: 7 events of 1 sessions, 2 of them erased before\n"
+    assert said == f"{directory}: 7 events of 1 sessions, 2 of them erased before; 1 operations proven, 0 not yet\n"
     lines = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
     gone = [line for line in lines if line.get("erased")]
     assert [line["bytes"] for line in gone] == [None, None]
