@@ -379,6 +379,16 @@ def test_settings_that_would_escape_judgement_are_refused(parameters: dict[str, 
     assert raised.value.code == "startup_parameter"
 
 
+def test_what_is_said_about_a_run_is_ours() -> None:
+    options = "-c countersign.run=run-7 -c Countersign.Reason=nightly\\ clean-up -c countersign.traceparent=00-ab-cd-01"
+    found = wish(Startup((3, 0), HELLO | {"options": options}))
+    assert (found.run, found.reason, found.traceparent) == ("run-7", "nightly clean-up", "00-ab-cd-01")
+    assert found.parameters == {}
+    assert len(wish(Startup((3, 0), HELLO | {"countersign.run": "x" * 500})).run) == 128
+    with pytest.raises(AgentError):
+        wish(Startup((3, 0), HELLO | {"countersign.connector": "other"}))
+
+
 def test_replication_is_set_apart() -> None:
     for value, wanted in (("database", "database"), ("true", "true"), ("off", ""), ("0", "")):
         found = wish(Startup((3, 0), HELLO | {"replication": value}))

@@ -5,6 +5,7 @@ encodings, time-outs, names for the log. Whoever wants another sets it after con
 
     user, database          ours: the role is the connector's, the database chosen by the connector's name
     options                 `-c name=value` and `--name=value`, each as if it were a parameter of its own
+    countersign.…           run, reason and traceparent: for the record and for people, as HTTP's header fields are
     replication             refused here unless a rule allows it (the session asks)
     _pq_.…                  no option of the protocol is known; the client is told so (NegotiateProtocolVersion)
 """
@@ -29,6 +30,8 @@ PASSED = frozenset({
     "tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout", "timezone",
     "transaction_timeout",
 })  # fmt: skip
+#: Ours, and not the database's; longest value of each that is kept.
+OWN = {"countersign.run": 128, "countersign.reason": 1000, "countersign.traceparent": 55}
 _OPTION = re.compile(r"^(?:-c\s*|--)([A-Za-z_][A-Za-z0-9_.\-]*)=(.*)$", re.DOTALL)
 
 
@@ -42,6 +45,12 @@ class Wish:
     parameters: Mapping[str, str] = field(default_factory=dict)
     #: `true`, `database` and so on: the client wants a replication connection.
     replication: str = ""
+    #: Joins the operations of one agent run (`countersign.run`); free text, not masked yet.
+    run: str = ""
+    #: The caller's own words to the approver (`countersign.reason`); not masked yet.
+    reason: str = ""
+    #: Of W3C Trace Context (`countersign.traceparent`), as the client wrote it.
+    traceparent: str = ""
     #: Options of the protocol that it asks for and that are not known.
     unknown: tuple[str, ...] = ()
     version: tuple[int, int] = (3, 0)
@@ -64,21 +73,37 @@ def wish(packet: Startup) -> Wish:
         raise AgentError(400, "malformed", "no user name in the startup packet", Outcome.DENIED)
     database, replication, options = packet.parameters.get("database") or user, "", ""
     passed: dict[str, str] = {}
+    own = dict.fromkeys(OWN, "")
     for name, value in packet.parameters.items():
         if name == "options":
             options = value
         elif name == "replication":
             replication = "" if value.lower() in ("false", "off", "no", "0", "f", "n", "of") else value
         elif name not in ("user", "database") and not name.startswith("_pq_."):
-            passed[_allowed(name)] = value
+            _put(name, value, own, passed)
     for name, value in _settings(options):
-        passed[_allowed(name)] = value
+        _put(name, value, own, passed)
     unknown = tuple(name for name in packet.parameters if name.startswith("_pq_."))
-    return Wish(user, database, passed, replication, unknown, packet.version)
+    return Wish(
+        user=user,
+        database=database,
+        parameters=passed,
+        replication=replication,
+        run=own["countersign.run"],
+        reason=own["countersign.reason"],
+        traceparent=own["countersign.traceparent"],
+        unknown=unknown,
+        version=packet.version,
+    )
 
 
-def _allowed(name: str) -> str:
-    if name.lower() not in PASSED:
+def _put(name: str, value: str, own: dict[str, str], passed: dict[str, str]) -> None:
+    """Where a parameter belongs. Raises AgentError when nowhere."""
+    if (mine := name.lower()) in own:
+        own[mine] = value[: OWN[mine]]
+    elif mine in PASSED:
+        passed[name] = value
+    else:
         shown = name if name.isascii() and name.isprintable() and len(name) <= 63 else "of that name"
         raise AgentError(
             403,
@@ -87,7 +112,6 @@ def _allowed(name: str) -> str:
             Outcome.DENIED,
             rule="startup-parameters",
         )
-    return name
 
 
 def _settings(options: str) -> Iterator[tuple[str, str]]:
