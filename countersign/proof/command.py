@@ -95,11 +95,12 @@ def prove(
 
 def check_proof(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `prove` printed.")],
-    vkey: Annotated[list[str], typer.Option("--vkey", metavar="KEY", help="The log's verifier key.")],
+    vkey: KeysOption = None,
     as_json: JsonOption = False,
+    data: DataOption = None,
 ) -> None:
     """Check a proof offline, with nothing but the log's verifier key. Exit 1 when it does not hold."""
-    keys = _parsed(vkey)
+    keys = verifier_keys(vkey, data)
     try:
         bundle = Bundle.model_validate_json(_read(file))
     except ValueError:
@@ -171,10 +172,14 @@ def erase(
         if not sessions:
             raise CommandError(f"{subject} did nothing in any session on record")
         if not yes:
-            typer.confirm(f"Erase what was said in {len(sessions)} sessions, for good?", abort=True, err=True)
+            whose = f" of {subject}" if subject else ""
+            what = (
+                f"{_counted(len(sessions), 'session')}{whose}: {', '.join(sessions[:3])}{', …' * (len(sessions) > 3)}"
+            )
+            typer.confirm(f"Erase what was said in {what}? It cannot be undone.", abort=True, err=True)
         publish(ErasureRequest(tuple(sessions), by, subject or "", reason), config, data_dir(data))
         until_erased(record, sessions)
-    print(f"erased: {len(sessions)} sessions")
+    print(f"erased: {_counted(len(sessions), 'session')}")
 
 
 def notes_in(text: str) -> list[str]:
@@ -191,13 +196,6 @@ def _read(path: Path) -> str:
 
 def _origin(note: str) -> str:
     return note.partition("\n")[0]
-
-
-def _parsed(texts: list[str]) -> list[VerifierKey]:
-    try:
-        return [VerifierKey.parse(text) for text in texts]
-    except BadNote as error:
-        raise Misuse(f"--vkey: {error}") from None
 
 
 def _named(keys: list[VerifierKey], name: str) -> VerifierKey:

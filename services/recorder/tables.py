@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """One append-only table and the columns that rows bring, in their order."""
+    """One append-only table and the columns that rows bring, in their order. A key of dicts, by what it is."""
 
     name: str
     columns: tuple[str, ...]
