@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test faults up lint bench bench-audit bench-masking lock format clean asyncapi slack-storm
+.PHONY: demo test faults up lint bench bench-audit bench-masking bench-postgres lock format clean asyncapi slack-storm
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Countersign needs Python 3.11 or later; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -63,6 +63,10 @@ bench-audit: $(STAMP)
 bench-masking: $(STAMP)
 	$(BIN)/python -m bench.masking
 	$(BIN)/python -m bench.masking_stream
+
+# PostgreSQL direct, through PgBouncer where it is installed, and through the gateway.
+bench-postgres: $(STAMP)
+	@$(BIN)/python -m bench.postgres
 
 lock:
 	$(BIN)/pip-compile --quiet --extra demo --extra dev --generate-hashes --allow-unsafe --strip-extras \
