@@ -44,6 +44,12 @@ class Metrics:
         self.channel_up = Gauge(
             "countersign_approval_channel_up", "1 while people's answers can arrive", ("channel",), registry=registry
         )
+        self.behind = Gauge(
+            "countersign_approval_channel_behind",
+            "Messages that do not show the newest state yet, and questions that have none",
+            ("channel",),
+            registry=registry,
+        )
         self.posts = Counter(
             "countersign_approval_messages_total", "Messages posted and updated", ("channel", "what"), registry=registry
         )

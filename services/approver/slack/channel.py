@@ -65,6 +65,7 @@ class SlackChannel:
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._dispatching: asyncio.Task[None] | None = None
         self._ledger = Ledger(client, desk.approvals.bucket, deliveries, slack.channel, self._changed)
+        desk.metrics.behind.labels(self.name).set_function(self._ledger.count)
         interactions = Interactions(Decisions(desk, self._ledger), self._people, self._board, self._web)
         self._socket = self._interactivity = None
         if slack.app_token is not None:

@@ -66,6 +66,10 @@ class Ledger:
         """Whether all that was in the buckets has been seen."""
         return self.approvals.current and self.notes.current
 
+    def count(self) -> int:
+        """How much there is to do in all lanes, whichever copy serves them."""
+        return sum(len(items) for work in (self._new, self._behind) for items in work.values())
+
     def lanes(self) -> list[str]:
         """Where there is something to do."""
         return sorted({lane for work in (self._new, self._behind) for lane, items in work.items() if items})
