@@ -105,13 +105,13 @@ class Server:
 
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection:
         """A connection past the gateway, as superuser unless told otherwise."""
-        given = {"host": str(self.home), "port": self.port, "user": "postgres", "dbname": database}
+        given: dict[str, Any] = {"host": str(self.home), "port": self.port, "user": "postgres", "dbname": database}
         return psycopg.connect(autocommit=True, **(given | options))
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run something past the gateway; the rows of its last statement."""
         with self.connect(database) as connection:
-            cursor = connection.execute(sql)  # type: ignore[arg-type]
+            cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
 
 
