@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from schemas.base import Json
 from schemas.operations import Operation
 from services.ingress.classify.digest import digest
-from services.ingress.classify.sql.model import Statement
+from services.ingress.classify.sql.model import UNKNOWN, Statement
 
-#: Names kept in one list; a statement with more of them is not completely known, and no rule may rely on it.
+#: Names in one list. A longer one is left out, so that a rule which asks for it fails and denies; and a statement with
+#: so many tables or functions is `sql.unknown`.
 MAX_NAMES = 500
 
 
@@ -55,19 +56,21 @@ def operation(
         "functions": statement.functions,
         "flags": sorted(statement.flags),
     }
-    attributes: Json = {name: list(names[:MAX_NAMES]) for name, names in lists.items()}
+    overfull = {name for name, names in lists.items() if len(names) > MAX_NAMES}
+    known = not overfull & {"tables", "functions"}
+    attributes: Json = {name: list(names) for name, names in lists.items() if name not in overfull}
     attributes |= {"where_missing": statement.where_missing, "parameters": len(binds), "database": database}
     if statement.copy:
         attributes["copy"] = _copy(statement)
-    if statement.problem:
-        attributes["problem"] = statement.problem
+    if statement.problem or not known:
+        attributes["problem"] = statement.problem or f"more than {MAX_NAMES} tables or functions"
     return Operation(
-        action=statement.action,
-        resources=tuple(f"{database}.{table}" for table in tables[:MAX_NAMES]),
+        action=statement.action if known else UNKNOWN,
+        resources=tuple(f"{database}.{table}" for table in tables) if known else (),
         statement=recorded,
         attributes=attributes,
         size=size,
-        complete=complete and all(len(names) <= MAX_NAMES for names in lists.values()),
+        complete=complete and not overfull,
         digest=digest(key, _canonical(statement, binds, connector, database, context)),
     )
 
