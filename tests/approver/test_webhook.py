@@ -18,9 +18,11 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.base import new_id
-from schemas.events import ApprovalRequested
+from schemas import subjects
+from schemas.base import new_id, utc_now
+from schemas.events import ApprovalRequested, ApprovalUsed, Outcome
 from services.approver.__main__ import Approver
+from services.approver.pending import Spend, move
 from services.approver.webhook import payload, signature
 from services.approver.webhook.callback import PATH
 from services.approver.webhook.sender import seconds
@@ -364,6 +366,33 @@ async def test_broken_glass_is_posted(world: World, receiver: Receiver) -> None:
     }
     loud = next(heard for heard in receiver.taken if heard.kind == "approval.break_glass")
     assert payload.Posted.model_validate_json(loud.body).data.break_glass
+
+
+async def test_how_the_operation_ended_is_posted(world: World, receiver: Receiver) -> None:
+    approver = await start(world, pager=receiver.config())
+    asked = await world.ask(question())
+    await receiver.wait()
+    await call(approver, decided(asked))
+    spend = Spend(asked.operation_id, asked.ingress)  # as ingress does
+    await approver.desk.approvals.step(asked.approval_id, lambda record: move(record, spend, utc_now()))
+    used = ApprovalUsed(
+        at=utc_now(),
+        ingress=asked.ingress,
+        session_id=asked.session_id,
+        approval_id=asked.approval_id,
+        operation_id=asked.operation_id,
+        outcome=Outcome.FORWARDED,
+        status="DELETE 1238",
+        rows=1238,
+        total_ms=41.5,
+    )
+    await world.ingress.jetstream().publish(subjects.of(used), used.model_dump_json().encode())
+    await receiver.wait(3)
+    posted = next(
+        payload.Posted.model_validate_json(heard.body) for heard in receiver.taken if heard.kind == "approval.used"
+    )
+    assert posted.data.use
+    assert (posted.data.use.rows, posted.data.use.status) == (1238, "DELETE 1238")
 
 
 async def test_only_a_receiver_with_the_right_certificate_gets_anything(world: World, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The two durable consumers of the webhooks: questions asked, and questions settled."""
+"""The durable consumers of the webhooks: questions asked, questions settled, and how what was approved ended."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import structlog
 from faststream.nats import NatsBroker
 
 from schemas import subjects
-from schemas.events import ApprovalRequested, ApprovalResolved
+from schemas.events import ApprovalRequested, ApprovalResolved, ApprovalUsed
 from services.approver.delivery import Here, heard
 from services.approver.webhook.questions import TROUBLE, Questions
 from services.approver.webhook.sender import WebhookTrouble
@@ -14,7 +14,7 @@ from services.runtime.tasks import TaskGroup
 
 log = structlog.get_logger(__name__)
 
-REQUESTED, RESOLVED = "approver-webhook-requested", "approver-webhook-resolved"
+REQUESTED, RESOLVED, USED = "approver-webhook-requested", "approver-webhook-resolved", "approver-webhook-used"
 #: Events being posted by all copies together; the others wait in the stream.
 AT_ONCE = 64
 #: After this long a receiver is not told any more how a question ended.
@@ -22,7 +22,7 @@ MAX_AGE = timedelta(hours=24)
 
 
 def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: TaskGroup | None = None) -> None:
-    """Register both subscribers; without the parts they only describe themselves (docs/asyncapi.yaml)."""
+    """Register the subscribers; without the parts they only describe themselves (docs/asyncapi.yaml)."""
     here = Here(broker)
 
     @heard(  # type: ignore[untyped-decorator]
@@ -63,6 +63,27 @@ def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: Tas
                 await questions.show(event.approval_id)
         except TROUBLE as error:
             log.warning("outcome not posted yet", approval_id=event.approval_id, error=_words(error))
+            raise here.later(_patience(error)) from None
+
+    @heard(  # type: ignore[untyped-decorator]
+        broker,
+        subjects.APPROVALS_USED,
+        ApprovalUsed,
+        durable=USED,
+        at_once=AT_ONCE,
+        title="ApprovalUsed:Webhook",
+        description="Posts to the webhooks how each approved operation ended.",
+    )
+    async def on_used(event: ApprovalUsed) -> None:
+        assert questions is not None
+        assert tasks is not None
+        if questions.clock() > event.at + MAX_AGE:
+            return
+        try:
+            async with here.keeping(tasks):
+                await questions.used(event.approval_id)
+        except TROUBLE as error:
+            log.warning("use not posted yet", approval_id=event.approval_id, error=_words(error))
             raise here.later(_patience(error)) from None
 
 

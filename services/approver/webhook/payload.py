@@ -18,7 +18,12 @@ from services.approver.record import Held
 from services.approver.views import view
 
 EventType = Literal[
-    "approval.requested", "approval.resolved", "approval.reminder", "approval.escalated", "approval.break_glass"
+    "approval.requested",
+    "approval.resolved",
+    "approval.used",
+    "approval.reminder",
+    "approval.escalated",
+    "approval.break_glass",
 ]
 
 

@@ -29,8 +29,14 @@ _NOTICES: dict[str, EventType] = {
     "escalated": "approval.escalated",
     "break_glass": "approval.break_glass",
 }
+
+
+class NotYet(Exception):
+    """Another consumer has not got as far."""
+
+
 #: What may go wrong with one POST without a bug.
-TROUBLE = (WebhookTrouble, Busy, StoreUnavailable, TimeoutError)
+TROUBLE = (WebhookTrouble, Busy, NotYet, StoreUnavailable, TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,15 @@ class Questions:
         record = await self.approvals.load(approval_id)
         if record and not record.open:
             await self._post(record, "approval.resolved", record.resolved_at, "resolved")
+
+    async def used(self, approval_id: str) -> None:
+        """Post how the approved operation ended. Raises NotYet while that is not noted, and what `TROUBLE` names."""
+        record = await self.approvals.load(approval_id)
+        if record is None:
+            return
+        if record.use is None:  # another consumer notes it from the same event
+            raise NotYet
+        await self._post(record, "approval.used", record.use.at, "used")
 
     async def tell(self, record: Held, notice: Notice) -> None:
         """Post a notice. Raises what `TROUBLE` names."""

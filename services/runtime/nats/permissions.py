@@ -117,6 +117,7 @@ _TABLE: dict[Role, Permissions] = {
                 "approver-email-resolved",
                 "approver-webhook-requested",
                 "approver-webhook-resolved",
+                "approver-webhook-used",
             ),
             "$JS.FC.>",
         ),
