@@ -11,7 +11,7 @@ from countersign.errors import CommandError, Misuse
 from countersign.proof import completeness as counting
 from countersign.proof.content import verify_content
 from countersign.proof.erasing import ErasureRequest, publish, sessions_of, until_erased
-from countersign.proof.findings import Report
+from countersign.proof.findings import Report, counted
 from countersign.proof.keys import verifier_keys
 from countersign.proof.log import verify_log
 from countersign.proof.proving import prove as prove_operation
@@ -173,13 +173,11 @@ def erase(
             raise CommandError(f"{subject} did nothing in any session on record")
         if not yes:
             whose = f" of {subject}" if subject else ""
-            what = (
-                f"{_counted(len(sessions), 'session')}{whose}: {', '.join(sessions[:3])}{', …' * (len(sessions) > 3)}"
-            )
+            what = f"{counted(len(sessions), 'session')}{whose}: {', '.join(sessions[:3])}{', …' * (len(sessions) > 3)}"
             typer.confirm(f"Erase what was said in {what}? It cannot be undone.", abort=True, err=True)
         publish(ErasureRequest(tuple(sessions), by, subject or "", reason), config, data_dir(data))
         until_erased(record, sessions)
-    print(f"erased: {_counted(len(sessions), 'session')}")
+    print(f"erased: {counted(len(sessions), 'session')}")
 
 
 def notes_in(text: str) -> list[str]:

@@ -27,6 +27,11 @@ class Finding(NamedTuple):
         return f"{self.what}: {where}: {self.detail}"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 @dataclass
 class LogReport:
     """One stream's log."""
@@ -81,15 +86,15 @@ class Report:
         """For people."""
         for log in self.logs:
             tail = f", {log.unsealed} stored since then are not sealed yet" if log.unsealed else ""
-            yield f"{log.origin or log.stream}: {log.sealed} events under {log.checkpoints} checkpoints{tail}"
+            signed = counted(log.checkpoints, "checkpoint")
+            yield f"{log.origin or log.stream}: {counted(log.sealed, 'event')} under {signed}{tail}"
         if self.against:
-            yield f"today's log extends {self.against} checkpoints from elsewhere"
+            yield f"compared with {counted(self.against, 'checkpoint')} from elsewhere"
         if self.erased_sessions:
-            yield f"{self.erased_sessions} sessions are erased; their hashes hold"
+            yield f"{counted(self.erased_sessions, 'erased session')}: the hashes hold"
         for finding in self.findings:
             yield str(finding)
         if self.found > len(self.findings):
             yield f"and {self.found - len(self.findings)} more"
-        yield f"{self.compared} events compared with their tables: " + (
-            "all is well" if self.ok else f"{self.found} findings"
-        )
+        verdict = "all is well" if self.ok else counted(self.found, "finding")
+        yield f"{counted(self.compared, 'event')} compared with their tables: {verdict}"
