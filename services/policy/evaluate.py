@@ -87,10 +87,15 @@ def _apply(
         return
     elif isinstance(rule.effect, Deny):
         matches.denials.append((rule.name, rule.effect.reason))
-    elif incomplete and rule.needs_content:
+    elif incomplete and rule.needs_content and not _masks_as_it_comes(rule, attempt):
         matches.denials.append((rule.name, _beyond(rule)))
     else:
         matches.rules.append(rule)
+
+
+def _masks_as_it_comes(rule: Rule, attempt: OperationAttempted) -> bool:
+    """Whether all the rule has to do with content is to mask it, and ingress does that while it streams (COPY)."""
+    return isinstance(rule.effect, Allow) and attempt.operation.attributes.get("streamed") is True
 
 
 def _holds(rule: Rule, made: cel.Context, facts: dict[str, object]) -> bool | None:

@@ -148,9 +148,7 @@ async def test_an_agent_that_leaves_stops_what_it_started(gateway: Gateway) -> N
         await until(lambda: "[leaver] LOG:  statement: SELECT 2, pg_sleep(600)" in gateway.server.log)
     [outcome] = await gateway.outcomes()
     assert (outcome["outcome"], outcome["error"]) == ("failed", "the agent disconnected")
-    await until(
-        lambda: not gateway.server.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'leaver'")
-    )
+    await until(lambda: not gateway.server.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'leaver'"))
 
 
 async def test_an_idle_session_ends_when_the_gateway_goes_down(gateway: Gateway) -> None:

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from services.ingress.protocols.postgres.codec import backend, frontend
-from services.ingress.protocols.postgres.codec.framing import Frame, Run
+from services.ingress.protocols.postgres.codec.framing import HEADER, Piece, Run
 from services.ingress.protocols.postgres.codec.startup import Startup
 from services.ingress.protocols.postgres.codec.values import message
 from tests.postgres.gateway import CONNECTOR, Gateway
 
+#: A role that needs no password.
+TRUSTED = "svc_trust"
 #: Seconds for an answer: they only end a failing test.
 PATIENCE = 30.0
 
@@ -22,6 +24,7 @@ class Wire:
         self.reader, self.writer = reader, writer
         self.decoder = backend.decoder()
         self._rows: list[Any] = []
+        self._pieces: list[bytes] = []
         self.key: backend.BackendKeyData | None = None
 
     def send(self, *messages: Any) -> None:
@@ -43,7 +46,12 @@ class Wire:
                 else frontend.CopyData(bytes(payload)) for payload in item.payloads()
             ]  # fmt: skip
             return self._rows.pop(0)
-        assert isinstance(item, Frame)
+        if isinstance(item, Piece):
+            self._pieces.append(item.data)
+            if not item.last:
+                return await self.next()
+            whole, self._pieces = b"".join(self._pieces), []
+            return backend.DataRow(backend.row(whole[HEADER:]))
         return backend.read(item)
 
     async def until_ready(self) -> list[Any]:
@@ -87,12 +95,11 @@ async def through(gateway: Gateway, **parameters: str) -> AsyncIterator[Wire]:
 
 
 @asynccontextmanager
-async def past(gateway: Gateway, **parameters: str) -> AsyncIterator[Wire]:
-    """A connection past it, in the same role, by a Unix socket or TCP that trusts."""
-    server = gateway.server
-    wire = Wire(*await asyncio.open_unix_connection(f"{server.home}/.s.PGSQL.{server.port}"))
+async def past(gateway: Gateway, database: str = "", **parameters: str) -> AsyncIterator[Wire]:
+    """A connection past it, in a role that is trusted."""
+    wire = Wire(*await asyncio.open_connection(gateway.server.host, gateway.server.port))
     try:
-        await _login(wire, "postgres", gateway.database, None, parameters)
+        await _login(wire, TRUSTED, database or gateway.database, None, parameters)
         yield wire
     finally:
         await wire.close()

@@ -84,7 +84,9 @@ class Judging:
                 complete=resolved.kind is not Kind.COPY_IN,
             )
             if prepare:
-                asked = asked.model_copy(update={"attributes": {**asked.attributes, "prepare": True}})
+                asked.attributes["prepare"] = True
+            if resolved.kind is Kind.COPY_IN:
+                asked.attributes["streamed"] = True
             verdict = await self._verdict(story, asked, recorded.findings, resolved, binds, prepare=prepare)
             judged = Judged(story, resolved, verdict, catalog)
             await self._obligations(judged, binds)
