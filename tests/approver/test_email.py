@@ -22,7 +22,9 @@ from services.approver.email.relay import Relay as Client
 from services.approver.email.shown import duration, shown
 from services.approver.email.turns import Turns
 from services.approver.once import Busy, Delivery, Once
+from services.approver.pending import Escalate, Expire
 from services.approver.people import is_address
+from services.approver.record import Held
 from services.approver.record import asked as new_record
 from services.runtime.settings import Settings, SettingsError
 from services.runtime.settings.approvals import SmtpSettings
@@ -93,8 +95,8 @@ async def test_the_rules_further_addresses_get_the_mail_without_a_link(world: Wo
     ("how", "words"), [("approve", "Approved"), ("deny", "Denied"), ("withdraw", "Withdrawn"), ("expire", "Expired")]
 )
 async def test_how_it_ended_joins_the_thread(world: World, smtp: Relay, how: str, words: str) -> None:
-    await world.approver(by_mail(smtp))
-    asked = await world.ask(question(expires=2 if how == "expire" else 900))
+    approver = await world.approver(by_mail(smtp))
+    asked = await world.ask(question())
     first = await smtp.boxes.wait(ALICE)
     if how == "withdraw":
         event = ApprovalWithdrawn(
@@ -106,7 +108,10 @@ async def test_how_it_ended_joins_the_thread(world: World, smtp: Relay, how: str
             reason="the caller disconnected",
         )
         await world.ingress.jetstream().publish(subjects.of(event), event.model_dump_json().encode())
-    elif how != "expire":
+    elif how == "expire":
+        approver.desk.clock = lambda: utc_now() + timedelta(hours=1)
+        assert isinstance(await approver.desk.decide(asked.approval_id, Expire()), Held)
+    else:
         token = world.token("bob", "dba")
         assert (await world.query(token, do=how, approval_id=asked.approval_id, reason="it is time")).status == 200
     second = await smtp.boxes.wait(ALICE, 2)
@@ -239,13 +244,20 @@ async def test_the_question_waits_for_the_blast_radius(world: World, smtp: Relay
 
 async def test_an_escalated_question_reaches_the_others_and_nobody_twice(world: World, smtp: Relay) -> None:
     carol = {"email": "carol@example.com", "subject": "carol", "groups": ["oncall"]}
-    await world.approver(by_mail(smtp, carol))
-    escalating = {"after": 1.0, "to": ("oncall",)}
-    await world.ask(question(DBA.model_validate(DBA.model_dump() | {"escalation": escalating})))
+    approver = await world.approver(by_mail(smtp, carol))
+    escalating = {"after": 60.0, "to": ("oncall",)}
+    asked = await world.ask(question(DBA.model_validate(DBA.model_dump() | {"escalation": escalating})))
+    await smtp.boxes.wait(BOB)
+    approver.desk.clock = lambda: utc_now() + timedelta(seconds=61)
+    record = await approver.desk.decide(asked.approval_id, Escalate())
+    assert isinstance(record, Held)
+    [channel] = approver.desk.channels
+    for _ in range(2):
+        await channel.tell(record, record.notices[-1])
     mail = await smtp.boxes.wait("carol@example.com")
     assert link(mail)
     assert "brought to you" in text(mail)
-    assert len(smtp.boxes.of(ALICE)) == 1
+    assert [len(smtp.boxes.of(each)) for each in (ALICE, BOB, "carol@example.com")] == [1, 1, 1]
 
 
 async def test_a_reminder_goes_to_those_who_have_not_answered(world: World, smtp: Relay) -> None:
