@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test faults up lint bench bench-audit bench-masking bench-postgres lock format clean asyncapi slack-storm
+.PHONY: demo test model faults up lint bench bench-audit bench-masking bench-postgres lock format clean asyncapi slack-storm
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Countersign needs Python 3.11 or later; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -32,6 +32,10 @@ test: $(STAMP)
 # Random processes die by SIGKILL in the middle of traffic; COUNTERSIGN_FAULT_ROUNDS says how often (10).
 faults: $(STAMP)
 	@$(BIN)/python -m tests.guarantees.faults
+
+# A thousand stories of approvals on a real bus; the suite tells thirty of them.
+model: $(STAMP)
+	COUNTERSIGN_MODEL_EXAMPLES=$${COUNTERSIGN_MODEL_EXAMPLES:-1000} $(BIN)/python -m pytest -s tests/approver/test_model.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
