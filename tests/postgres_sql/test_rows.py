@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from schemas.verdicts import MaskObligation
 from services.ingress.inspection import Inspector
+from services.ingress.masking.entities import CustomPattern
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.replace import Replacer
 from services.ingress.masking.rows.fields import Field
 from services.ingress.masking.rows.row import RowMasker
 from services.ingress.masking.rows.types import spelt
+from services.ingress.masking.rows.values import Values
 from services.ingress.masking.scanner import scanner_for
 from tests.postgres_sql.database import Database
 
@@ -219,3 +221,44 @@ def split(payload: bytes) -> list[bytes | None]:
         at += max(0, length)
     assert at == len(payload)
     return found
+
+
+OWN = scanner_for(frozenset({"pii", "secrets"}), (CustomPattern("TICKET", r"T-\d+\s\w+"),), ("falcon",))
+pieces = st.sampled_from(
+    [
+        "ann@example.com",
+        "password",
+        "=",
+        ": ",
+        "hunter2secret",
+        "4111111111111111",
+        "T-12 x",
+        "T-12",
+        "falcon",
+        "+",
+        "\n",
+        "\\",
+    ]
+) | st.text(max_size=6)
+
+
+@given(st.lists(st.none() | st.lists(pieces, max_size=4).map(lambda parts: "".join(parts).encode()), max_size=6))
+def test_one_pass_over_a_row_finds_what_a_pass_over_each_value_does(row: list[bytes | None]) -> None:
+    for scanner in (SCANNER, OWN):
+        fields = tuple(Field(type=25) for _ in row)
+        each = Values(scanner, Replacer())
+        alone = [None if value is None else each.look(value, Field(type=25)) for value in row]
+        together = RowMasker(fields, frozenset(), scanner, Replacer())
+        assert together.masked(list(row)) == alone
+        assert together.counts == each.counts
+
+
+@given(st.lists(st.binary(max_size=30), max_size=5), st.booleans())
+def test_patterns_of_the_operators_own_meet_any_bytes(row: list[bytes], binary: bool) -> None:
+    for oid in (0, 17, 25, 999_999):
+        rows = RowMasker(tuple(Field(type=oid, binary=binary) for _ in row), frozenset(), OWN, Replacer())
+        assert len(rows.masked([*row])) == len(row)
+        (found,) = RowMasker((Field(type=oid, binary=binary),), frozenset(), OWN, Replacer()).masked(
+            [b"\xff falcon \xe9"]
+        )
+        assert b"falcon" not in (found or b"")

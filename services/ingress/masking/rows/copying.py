@@ -89,7 +89,7 @@ class CopyMasker:
             self._header = False
             return line
         self.rows += 1
-        if not self._hidden and not self._values.anything_in(line) and self._lines.is_plain(line):
+        if not self._hidden and not self._values.places(line) and self._lines.is_plain(line):
             return line
         fields = self._lines.split(line)
         masked = [self._masked(at, value) for at, value in enumerate(fields)]

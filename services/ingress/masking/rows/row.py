@@ -6,8 +6,10 @@ DataRow      Int16 columns, for each: Int32 length (-1 for NULL), bytes      ("M
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.replace import Replacer
@@ -73,14 +75,24 @@ class RowMasker:
                     changed[at] = looked
         return changed
 
-    def _to_look_at(self, values: list[bytes | None]) -> tuple[int, ...]:
-        """One pass over all plain columns at once tells whether any of them needs a closer look."""
-        if not self._plain:
+    def _to_look_at(self, values: list[bytes | None]) -> Iterable[int]:
+        """The columns that need a closer look: one pass over all plain ones at once tells which may."""
+        columns = [at for at in self._plain if values[at]]
+        if not columns:
             return self._coded
-        together = b"\n".join([value for at in self._plain if (value := values[at])])
-        if self._values.anything_in(together) or b"\\" in together or b"&" in together:  # an escape may hide one
-            return self._scanned
-        return self._coded
+        texts = [value for at in columns if (value := values[at])]
+        together = b"\n".join(texts)
+        places = self._values.places(together)
+        escaped = b"\\" in together or b"&" in together  # an escape may hide a value
+        if not places and not escaped:
+            return self._coded
+        touched = set(self._coded)
+        starts = [0, *accumulate(len(text) + 1 for text in texts)]
+        for start, end in places:
+            touched.update(columns[bisect_right(starts, start) - 1 : bisect_right(starts, end)])
+        if escaped:
+            touched.update(at for at, text in zip(columns, texts, strict=True) if b"\\" in text or b"&" in text)
+        return sorted(touched)
 
 
 def _is_coded(field: Field) -> bool:

@@ -26,6 +26,7 @@ _MEDIA = {
 _DOCUMENT = (b"{", b"[", b'"', b"<")
 #: The version that precedes a binary jsonb.
 _JSONB_VERSION = b"\x01"
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 #: Types that a value of no known type may be: int8, int4, int2, numeric.
 _NUMBERS = (20, 23, 21, 1700)
 #: How deep composites are looked into for numbers; texts are found at any depth.
@@ -47,9 +48,11 @@ class Values:
         """Placeholder to value, since the last call."""
         return self._replacer.take_pairs()
 
-    def anything_in(self, data: bytes) -> bool:
-        """Whether the scanner must look at the values that make up this text, each by itself."""
-        return self._scanner is not None and self._scanner.begins_in(data)
+    def places(self, data: bytes) -> list[tuple[int, int]]:
+        """Where in texts joined by line ends a value may begin; a text that none of these touches holds none."""
+        if self._scanner is None:
+            return []
+        return self._scanner.places(data if data.isascii() else _valid(data))
 
     def hide(self, raw: bytes, field: Field) -> bytes | None:
         """What stands for the whole value; None is NULL."""
@@ -106,7 +109,7 @@ class Values:
         """The entity of the first value in it, in whatever way it is written; "" for none."""
         assert self._scanner is not None
         for reading in _readings(raw, field):
-            for span in self._scanner.spans(reading):
+            for span in self._scanner.spans(_valid(reading)):
                 return span.entity
         return ""
 
@@ -137,6 +140,11 @@ def _binary_readings(raw: bytes, oid: int, deep: int) -> list[bytes]:
         for inner, value in members(raw):
             found += _binary_readings(value, inner, deep + 1)
     return found
+
+
+def _valid(raw: bytes) -> bytes:
+    """As UTF-8, of the same length: the scanner must not see anything else."""
+    return raw if _is_utf8(raw) else _BEYOND_ASCII.sub(b"\x1a", raw)
 
 
 def _is_utf8(raw: bytes) -> bool:
