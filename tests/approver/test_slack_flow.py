@@ -1,6 +1,7 @@
 """What calms and informs: requests gathered and reviewed, outcomes, direct messages, previews, escalation, glass."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -215,6 +216,14 @@ async def test_an_escalation_mentions_those_who_may_decide_as_well(world: World,
     call = await slack.wait_for_message(CHANNEL, lambda found: found.thread_ts == message.ts, timeout=30)
     assert "@U0BOB" in call.references
     await until(lambda: "`security` asked as well" in str(message.blocks))
+
+
+async def test_shortly_before_the_end_those_still_needed_are_mentioned(world: World, slack: SlackStandin) -> None:
+    await start(world, slack, "socket")
+    message = await posted(world, slack, question(now=utc_now() - timedelta(seconds=950), expires=1000))
+    call = await slack.wait_for_message(CHANNEL, lambda found: found.thread_ts == message.ts)
+    assert {"@U0ALICE", "@U0BOB"} <= set(call.references)
+    await until(lambda: "⏰ Reminded" in str(message.blocks))
 
 
 async def test_glass_is_broken_with_a_reason_and_a_loud_message(world: World, slack: SlackStandin) -> None:

@@ -207,6 +207,18 @@ def test_a_reminder_changes_the_question() -> None:
     assert "⏰ Reminded" in words(after.blocks)
 
 
+def test_only_the_last_reminder_calls_people() -> None:
+    [record] = deletes(1)
+    sheet = sheet_of([record], question=Part(channel="C", ts="1"))
+    half = Notice(kind="reminder", at=NOW + timedelta(minutes=7.5), groups=("dba",))
+    last = Notice(kind="reminder", at=NOW + timedelta(minutes=13.5), groups=("dba",))
+    assert page(sheet, [record.model_copy(update={"notices": (half,)})], "call") is None
+    called = page(sheet, [record.model_copy(update={"notices": (half, last)})], "call", dba="<@U1>")
+    assert called
+    assert called.text.startswith("⏰ <@U1>: `sql.delete` on `orders` still waits, and expires <!date^")
+    assert called.where == "thread"
+
+
 def test_what_was_settled_before_anybody_saw_it_is_not_asked() -> None:
     [record] = [moved(record, Expire(), 901) for record in deletes(1)]
     assert page(sheet_of([record]), [record], QUESTION) is None

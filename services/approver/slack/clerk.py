@@ -21,6 +21,7 @@ from services.approver.slack.courier import Courier, Job
 from services.approver.slack.gathering import gather
 from services.approver.slack.lane import Paces
 from services.approver.slack.ledger import Ledger
+from services.approver.slack.notices import calling
 from services.approver.slack.people import People
 from services.approver.slack.rendering import QUESTION, Page, pages
 from services.approver.slack.sheet import Sheet
@@ -141,7 +142,8 @@ class Clerk:
         return jobs
 
     async def _compare(self, sheet: Sheet, records: Sequence[Held]) -> list[Job]:
-        calls = {group: await self._mention(group) for record in records for group in _called(record)}
+        called = {group for record in records for notice in calling(record) for group in notice.groups}
+        calls = {group: await self._mention(group) for group in sorted(called)}
         due = [(page, page.due(sheet.parts.get(page.part))) for page in pages(sheet, records, calls)]
         return [self._job(sheet, records, page, do) for page, do in due if do]
 
@@ -190,7 +192,3 @@ def _asker(record: Held) -> str:
     """The address of whoever asked, else of the owner of the service account that did."""
     identity = record.request.identity
     return identity.email or identity.owner
-
-
-def _called(record: Held) -> Sequence[str]:
-    return [group for notice in record.notices if notice.kind == "escalated" and record.open for group in notice.groups]

@@ -16,6 +16,8 @@ from services.approver.slack.words import NAME, NAMES, count, moment, outcome, s
 
 #: Operations listed one by one; the others are counted.
 LISTED = 20
+#: The part of a question's life before its end in which a reminder calls people instead of only being shown.
+LAST = 0.2
 #: Characters of a reason.
 REASON = 500
 
@@ -67,12 +69,24 @@ def _answer_to_one(record: Held) -> Message:
     return text, blocks
 
 
+def calling(record: Held) -> list[Notice]:
+    """What people are called for while it is open: an escalation, and the last reminder. The first only shows."""
+    start, end = record.request.at, record.request.terms.expires_at
+    last = end - (end - start) * LAST
+    return [
+        notice
+        for notice in record.notices
+        if record.open and (notice.kind == "escalated" or (notice.kind == "reminder" and notice.at >= last))
+    ]
+
+
 def call(record: Held, notice: Notice, people: str) -> Message:
-    """The reply in the thread that calls those to whom a rule escalates; `people` are mentions of ours."""
-    text = (
-        f"⏫ {people or code(', '.join(notice.groups), NAMES)}: nobody has settled {_what(record)} yet. "
-        f"You may decide as well, until {moment(record.request.terms.expires_at)}."
-    )
+    """The reply in the thread that calls people; `people` are mentions of ours, or empty when Slack knows none."""
+    whom, until = people or code(", ".join(notice.groups), NAMES), moment(record.request.terms.expires_at)
+    if notice.kind == "escalated":
+        text = f"⏫ {whom}: nobody has settled {_what(record)} yet. You may decide as well, until {until}."
+    else:
+        text = f"⏰ {whom}: {_what(record)} still waits, and expires {until}."
     return text, [kit.section(text)]
 
 

@@ -4,6 +4,7 @@
     question            asks, and shows how it stands                     the channel  yes
     alarm.<approval>    glass was broken: calls everybody                 the channel  no: it calls once
     call.<rule>         escalated: calls those who may decide as well     its thread   no
+    call.reminder       hardly any time is left: calls those still needed its thread   no
     outcomes            how the approved operations ended                 its thread   yes
     answer              tells the asker how it was settled                their DM     yes
 
@@ -85,12 +86,12 @@ def _alarms(records: Sequence[Held]) -> list[Page]:
 
 
 def _calls(records: Sequence[Held], calls: Mapping[str, str]) -> list[Page]:
-    """One for each rule that escalated, however many approvals are on the sheet."""
+    """One for each rule that escalated and one for the end of time, however many approvals are on the sheet."""
     found: dict[str, Page] = {}
     for record in records:
-        for notice in record.notices:
-            part = f"{CALL}{notice.rule}"
-            if notice.kind == "escalated" and record.open and part not in found:
+        for notice in notices.calling(record):
+            part = f"{CALL}{notice.rule or notice.kind}"
+            if part not in found:
                 people = " ".join(calls[group] for group in notice.groups if calls.get(group))
                 found[part] = Page(part, "thread", *notices.call(record, notice, people), urgency=0, follows=False)
     return list(found.values())
