@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -30,6 +31,7 @@ from tests.postgres.server import Server, running
 
 DATABASE, ROLE = "bench", "svc_trust"
 CLIENTS = (1, 16)
+MODES = ("simple", "prepared")
 ROWS = 1_000_000
 POLICY = """\
 rules:
@@ -93,10 +95,10 @@ class Pull:
     grown: float
 
 
-def pgbench(programs: Path, target: Target, clients: int, seconds: float) -> Burst:
-    """Select-only, simple protocol; latencies from its log."""
+def pgbench(programs: Path, target: Target, clients: int, seconds: float, mode: str = "simple") -> Burst:
+    """Select-only; latencies from its log. `simple` sends another text each time, `prepared` one with parameters."""
     with tempfile.TemporaryDirectory(prefix="countersign-pgbench-") as directory:
-        command = [str(programs / "pgbench"), *target.options, "-n", "-S", "-c", str(clients), "-j", "1"]
+        command = [str(programs / "pgbench"), *target.options, "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1"]
         command += ["-T", f"{seconds:.0f}", "--log", f"--log-prefix={directory}/log", target.database]
         done = subprocess.run(
             command,
@@ -225,20 +227,20 @@ def service(name: str) -> int:
     raise SystemExit(f"{name} does not run")
 
 
-def short_table(bursts: dict[tuple[str, int], list[Burst]], names: list[str]) -> str:
+def short_table(bursts: dict[tuple[str, str, int], list[Burst]], names: list[str]) -> str:
     """pgbench, medians over the rounds, as Markdown."""
-    lines = ["| path | clients | p50 ms | statements/s | added p50 ms |", "|---|---:|---:|---:|---:|"]
-    for clients in CLIENTS:
+    lines = ["| protocol | path | clients | p50 ms | statements/s | added p50 ms |", "|---|---|---:|---:|---:|---:|"]
+    for mode, clients in product(MODES, CLIENTS):
         for name in names:
-            rounds = bursts[name, clients]
+            rounds = bursts[name, mode, clients]
             p50, rate = (
                 statistics.median(values)
                 for values in zip(*((each.p50, each.per_second) for each in rounds), strict=True)
             )
             added = statistics.median(
-                each.p50 - direct.p50 for each, direct in zip(rounds, bursts["direct", clients], strict=True)
+                each.p50 - direct.p50 for each, direct in zip(rounds, bursts["direct", mode, clients], strict=True)
             )
-            lines.append(f"| {name} | {clients} | {p50:.2f} | {rate:,.0f} | {added:+.2f} |")
+            lines.append(f"| {mode} | {name} | {clients} | {p50:.2f} | {rate:,.0f} | {added:+.2f} |")
     return "\n".join(lines)
 
 
@@ -281,7 +283,7 @@ def main() -> None:
         gateway = {name: Target(host, int(port), name, "bench", bearer) for name in ("plain", "masked", "column")}
         short = {"direct": direct} | ({"PgBouncer": bouncer[0]} if bouncer else {})
         short["countersign, full audit"] = gateway["plain"]
-        bursts: dict[tuple[str, int], list[Burst]] = {}
+        bursts: dict[tuple[str, str, int], list[Burst]] = {}
         pulls: dict[str, list[Pull]] = {}
         long: dict[str, tuple[Target, int | None]] = {"direct": (direct, None)}
         if bouncer:
@@ -292,11 +294,11 @@ def main() -> None:
         for target in short.values():
             pgbench(server.programs, target, 4, 1)
         for number in range(given.rounds):
-            for clients in CLIENTS:
-                for name, target in short.items():
-                    burst = pgbench(server.programs, target, clients, given.seconds)
-                    bursts.setdefault((name, clients), []).append(burst)
-                    print(f"round {number + 1}: {name}, {clients} clients: {burst.per_second:,.0f}/s", file=sys.stderr)
+            for mode, clients, (name, target) in product(MODES, CLIENTS, short.items()):
+                burst = pgbench(server.programs, target, clients, given.seconds, mode)
+                bursts.setdefault((name, mode, clients), []).append(burst)
+                rate = f"{burst.per_second:,.0f}/s"
+                print(f"round {number + 1}: {mode}, {name}, {clients} clients: {rate}", file=sys.stderr)
             for name, (target, pid) in long.items():
                 pulled = pull(target, pid)
                 pulls.setdefault(name, []).append(pulled)
