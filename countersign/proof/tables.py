@@ -18,7 +18,8 @@ import orjson
 from countersign.proof.findings import Finding, Report
 from countersign.record import QueryRefused, Record, lines, rows
 from services.recorder import tables as t
-from services.recorder.proof.retyping import NotComparable, Stored, expected
+from services.recorder.proof.retyping import NotComparable, Stored, differing, expected
+from services.recorder.row_values import Row
 from services.recorder.tables import Table
 
 #: Messages in a window; halved where its bytes are more than an answer may hold (services/recorder/reader_settings.py).
@@ -165,73 +166,78 @@ def _opened_whole(record: Record, found: tuple[str, list[str], list[bytes]]) -> 
     return opened
 
 
+#: Rows of one typed table by sequence and event.
+_ByEvent = dict[tuple[int, str], list[list[Any]]]
+
+
 def compare(window: Window) -> Outcome:
     """The findings of one window. Pure; runs in another process too."""
-    raw_name, raw_names, raw_rows = window.tables[0]
-    typed: dict[str, dict[tuple[int, str], list[dict[str, Any]]]] = {}
+    raw_name, _, raw_rows = window.tables[0]
+    typed: dict[str, _ByEvent] = {}
     for name, names, json_rows in window.tables[1:]:
-        typed[name] = defaultdict(list)
+        seq, event_id = names.index("stream_seq"), names.index("event_id")
+        found = typed[name] = defaultdict(list)
         for line in json_rows:
-            row = dict(zip(names, _loads(line), strict=True))
-            typed[name][row["stream_seq"], row["event_id"]].append(row)
+            row = _loads(line)
+            found[row[seq], row[event_id]].append(row)
+    reason = t.DEAD_LETTERS.columns.index("reason")
     letters = typed.pop(t.DEAD_LETTERS.name)
-    rejected = {(seq, row["reason"].partition(":")[0]) for (seq, _), rows_ in letters.items() for row in rows_}
+    rejected = {(seq, row[reason].partition(":")[0]) for (seq, _), some in letters.items() for row in some}
     findings: list[Finding] = []
     for line in raw_rows:
-        row = dict(zip(raw_names, _loads(line), strict=True))
-        findings += _compare_one(raw_name, row, typed, rejected, window.whole)
+        findings += _compare_one(_RAW[raw_name], _loads(line), typed, rejected, window.whole)
     for name, left in typed.items():
-        findings += [
-            Finding("added", name, "no event says this", seq, event_id)
-            for (seq, event_id), some in left.items()
-            if some
-        ]
+        findings += [Finding("added", name, "no event says this", *key) for key, some in left.items() if some]
     return Outcome(len(raw_rows), findings)
 
 
+#: The tables with the bytes, and where in their rows stands what `Stored` has and what tells of content.
+_RAW: Final = {table.name: table for table in (t.EVENTS, t.SESSION_FRAMES)}
+_STORED: Final = {
+    name: [table.columns.index(field) for field in Stored._fields] for name, table in _RAW.items()
+}  # fmt: skip
+_HASH: Final = {name: len(table.columns) - 1 for name, table in _RAW.items()}
+_EVENT_ID: Final = {name: table.columns.index("event_id") for name, table in _RAW.items()}
+
+
 def _compare_one(
-    raw_name: str,
-    row: dict[str, Any],
-    typed: dict[str, dict[tuple[int, str], list[dict[str, Any]]]],
+    raw: Table,
+    row: list[Any],
+    typed: dict[str, _ByEvent],
     rejected: set[tuple[int, str]],
     whole: dict[str, bytes],
 ) -> Iterator[Finding]:
     """One event: its own columns, then its typed row, which is taken out of `typed`."""
-    seq, event_id = row["stream_seq"], row["event_id"]
-    data = row["raw"].encode("utf-8", "surrogatepass") or whole.get(event_id, b"")
-    hash_ = row.get("content_hash") or ""
-    if not data and (hash_ or row.get("content")):
+    event_id, hash_ = row[_EVENT_ID[raw.name]], row[_HASH[raw.name]]
+    stream, epoch, seq, published_at, subject, text = (row[at] for at in _STORED[raw.name])
+    data = text.encode("utf-8", "surrogatepass") or whole.get(event_id, b"")
+    if not data and hash_:
         for rows_ in typed.values():
             rows_.pop((seq, event_id), None)
         return  # content whole, and erased: nothing is left to compare
-    stored = Stored(row["stream"], row["epoch"], seq, row["published_at"], row["subject"], data)
     try:
-        wanted = expected(stored)
+        wanted = expected(Stored(stream, epoch, seq, published_at, subject, data))
     except NotComparable as error:
-        yield Finding("changed", raw_name, f"its bytes are no event: {error}", seq, event_id)
+        yield Finding("changed", raw.name, f"its bytes are no event: {error}", seq, event_id)
         return
     for table, values in wanted.items():
-        if table.name == raw_name:
-            yield from _differences(raw_name, row, values)
+        if table is raw:
+            yield from _differences(table, row, values, seq, event_id)
             continue
         there = typed[table.name].pop((seq, event_id), [])
-        if not there:
-            if (seq, table.name) not in rejected:
-                yield Finding("missing", table.name, "its event is in the log", seq, event_id)
-            continue
+        if not there and (seq, table.name) not in rejected:
+            yield Finding("missing", table.name, "its event is in the log", seq, event_id)
         if len(there) > 1:
             yield Finding("duplicated", table.name, f"the row is there {len(there)} times", seq, event_id)
         for one in there:
-            yield from _differences(table.name, one, values)
-            if one.get(t.CONTENT, "") != hash_:
+            yield from _differences(table, one, values, seq, event_id)
+            if table in t.WITH_CONTENT and one[-1] != hash_:
                 yield Finding("changed", table.name, "content is not what the log holds", seq, event_id)
 
 
-def _differences(table: str, row: dict[str, Any], values: dict[str, Any]) -> Iterator[Finding]:
-    names = [name for name, value in values.items() if row[name] != value]
-    if names:
-        detail = f"{', '.join(names)}: not what its event says"
-        yield Finding("changed", table, detail, row["stream_seq"], row["event_id"])
+def _differences(table: Table, row: list[Any], wanted: Row, seq: int, event_id: str) -> Iterator[Finding]:
+    if names := differing(table, row, wanted):
+        yield Finding("changed", table.name, f"{', '.join(names)}: not what its event says", seq, event_id)
 
 
 def _loads(line: bytes) -> list[Any]:

@@ -4,7 +4,7 @@ A typed row holds no content (rows.py blanks it), so it follows from `raw` alone
 Counterpart: rows.py, which made the rows the first time; this puts empty values where content was cut out, and asks it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -12,7 +12,7 @@ import orjson
 from services.recorder import tables as t
 from services.recorder.batch import Delivery
 from services.recorder.content import CONTENT
-from services.recorder.row_values import NotAnEvent
+from services.recorder.row_values import NotAnEvent, Row
 from services.recorder.rows import build, kind_of
 from services.recorder.tables import Table
 
@@ -37,22 +37,22 @@ class NotComparable(Exception):
     """The bytes give no row; the text says why."""
 
 
-def expected(stored: Stored) -> dict[Table, dict[str, Any]]:
-    """The row of each table that this message makes, without covered columns. Raises NotComparable."""
+def expected(stored: Stored) -> dict[Table, Row]:
+    """The row of each table that this message makes; covered columns mean nothing. Raises NotComparable."""
     delivery = Delivery(stored.subject, _filled(stored), stored.stream_seq, 0, stored.published_at)
     made = build([delivery], stored.stream, stored.epoch)
     if t.DEAD_LETTERS in made:
         raise NotComparable(str(made[t.DEAD_LETTERS][0][t.DEAD_LETTERS.columns.index("reason")]))
-    return {table: comparable(table, row) for table, (row,) in made.items()}
+    return {table: row for table, (row,) in made.items()}
 
 
-def comparable(table: Table, row: tuple[Any, ...]) -> dict[str, Any]:
-    """A row as JSON would show it: lists for tuples."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in zip(table.columns, row, strict=True)
-        if name not in _COVERED
-    }
+def differing(table: Table, stored: Sequence[Any], wanted: Row) -> list[str]:
+    """Columns whose stored value (as JSON shows it: lists for tuples) is not the wanted one."""
+    return [
+        name
+        for name, is_, must in zip(table.columns, stored, wanted, strict=True)
+        if is_ != must and name not in _COVERED and not (isinstance(must, tuple) and is_ == list(must))
+    ]
 
 
 def _filled(stored: Stored) -> bytes:
