@@ -148,7 +148,9 @@ def _of_approval(row: Row, operation_id: str) -> Iterator[Moment]:
         yield Moment(
             _seconds(row["resolved_us"]),
             "answered",
-            f"{visible(row['state']).capitalize()}{f' by {visible(people)}' if people else ''}",
+            visible(row["state"]).capitalize()
+            + (f" by {visible(people)}" if people else "")
+            + _ALONE[row["break_glass"]],
             operation_id,
             _facts(
                 ("reason", row["reason"]),
@@ -158,7 +160,12 @@ def _of_approval(row: Row, operation_id: str) -> Iterator[Moment]:
             tone="allow" if row["state"] in ("approved", "spent", "partly_approved") else "deny",
         )
 
+    if int(row["revoked_us"]):
+        by = visible(row["grant_revoked_by"])
+        yield Moment(_seconds(row["revoked_us"]), "answered", f"Grant ended early by {by}", operation_id, tone="deny")
 
+
+_ALONE: Final = {False: "", True: " alone, breaking the glass"}
 _PREVIEW: Final = (("estimated_rows", "rows estimated"), ("counted_rows", "rows counted"))
 
 

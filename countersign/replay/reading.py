@@ -44,7 +44,9 @@ FROM operations WHERE {where} ORDER BY started_at, operation_id LIMIT {limit}
 """
 _APPROVALS: Final = """
 SELECT approval_id, operation_id, rules, asked_groups, quorum, estimated_rows, counted_rows, state, waited_seconds,
-       decided_by, reason, grant_id, toUnixTimestamp64Micro(requested_at) AS requested_us,
+       decided_by, reason, break_glass, grant_id, grant_revoked_by,
+       toUnixTimestamp64Micro(ifNull(grant_revoked_at, toDateTime64(0, 6, 'UTC'))) AS revoked_us,
+       toUnixTimestamp64Micro(requested_at) AS requested_us,
        toUnixTimestamp64Micro(ifNull(resolved_at, toDateTime64(0, 6, 'UTC'))) AS resolved_us
 FROM approval_decisions
 WHERE operation_id IN (SELECT arrayJoin({operations:Array(String)}))

@@ -55,6 +55,7 @@ def test_a_question_and_its_answer_stand_in_place(cli: Asking, world: World) -> 
         "reason: DROP is not allowed through the gateway",
         "Denied, status 42501",
         "rests on: the approval of dana@example.com",
+        "Grant ended early by eve@example.com",
     )
 
 

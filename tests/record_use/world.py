@@ -18,6 +18,7 @@ from schemas.events import (
     ApprovalUsed,
     ContentErased,
     Event,
+    GrantRevoked,
     OperationAttempted,
     OperationFinished,
     Outcome,
@@ -305,6 +306,11 @@ def _grant(world: World) -> None:
     world.finished(
         again, 90.1, Outcome.FORWARDED, rules=("writes-need-a-person",), status="00000", rows=1,
         approval_id=approval, approved_by=("dana@example.com",),
+    )  # fmt: skip
+
+    world.say(
+        GrantRevoked, 95, "db", approval_id=approval, operation_id=world.ids["update"], grant_id=world.ids["grant"],
+        revoked_by="eve@example.com", reason="the refunds are done",
     )  # fmt: skip
 
 
