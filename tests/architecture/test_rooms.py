@@ -85,7 +85,9 @@ def test_modules_stay_small() -> None:
 def test_every_subscriber_names_its_ack_policy() -> None:
     """Left out, FastStream's default would decide what becomes of a message that could not be used."""
     assert [f"{name(file)}:{call.lineno}" for file, call, named in subscribers() if "ack_policy" not in named] == []
-    assert len(list(subscribers())) >= 7
+    durable = [call for file in modules("services") for called, call in calls(file) if called == "heard"]
+    assert len(list(subscribers())) >= 3
+    assert len(durable) >= 5, "the approver's, all by services/approver/delivery.heard"
 
 
 def test_no_subscriber_of_events_replies() -> None:
