@@ -102,7 +102,7 @@ class ApprovalTerms(Contract):
     slack: str = ""
     #: Further addresses of the rule that get the mail; who may decide stays what the groups say.
     email: tuple[str, ...] = ()
-    #: Name of the rule's webhook in the settings, or empty for the default.
+    #: Name of the rule's webhook in the settings, or empty for every one.
     webhook: str = ""
     #: What ingress finds out before people are asked: nothing, the planner's estimate, or an exact count as well.
     preview: Literal["none", "estimate", "count"] = "none"
