@@ -1,8 +1,8 @@
-"""The command `countersign`: run an embedded instance, mint tokens, decide approvals, read the audit, test policies.
+"""The command `countersign`: run an instance, mint tokens, decide approvals, read and replay the record, test policies.
 
 `__main__` finds the command and turns errors into one line · one module per command group: `up`, `token`,
 `approvals`, `audit`, `policy` (with `policy_file`) · `where` says which instance a command means, `http` asks it,
-`record` reads what it recorded (`audit_store` when it is stopped).
+`record` reads what it recorded (`audit_store` when it is stopped) for `audit`, `sessions`, `replay/` and `export/`.
 
 Behind `up`: `instance` the order of starting and stopping · `supervisor` one child process kept alive · `services`
 how a service is started and asked whether it is ready, `output` what it logs · `environment` what each may see ·

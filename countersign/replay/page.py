@@ -63,7 +63,7 @@ def pieces(recording: Recording, moments: Iterable[Moment], *, idle: float = IDL
         recording=recording,
         summary=_summary(recording, shown),
         moments=shown,
-        steps=[_step(row, recording) for row in recording.steps],
+        runs=_runs(recording),
         casts=_data(casts),
         styles=styles,
         scripts=scripts,
@@ -166,11 +166,18 @@ def _summary(recording: Recording, shown: list[Shown]) -> dict[str, Any]:
     }
 
 
+def _runs(recording: Recording) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Each run that the session had a part in, with its steps in order."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for row in recording.steps:
+        runs.setdefault(visible(row["run"]), []).append(_step(row, recording))
+    return list(runs.items())
+
+
 def _step(row: dict[str, Any], recording: Recording) -> dict[str, Any]:
     here = {operation["operation_id"] for operation in recording.operations}
     return {
         "at": datetime.fromtimestamp(int(row["started_us"]) / 1_000_000, UTC).strftime("%H:%M:%S"),
-        "run": visible(row["run"]),
         "what": f"{visible(row['connector'])} {visible(row['action'])}",
         "statement": one_line(row["statement"], _SHORT),
         "outcome": visible(row["outcome"]) or "open",

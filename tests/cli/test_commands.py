@@ -60,7 +60,7 @@ def test_a_mistake_looks_the_same_to_a_shell(cli: Cli) -> None:
 def test_without_arguments_it_explains_itself(cli: Cli) -> None:
     ended = cli.run()
     assert ended.returncode == 2
-    for name in ("up", "token", "approvals", "audit", "policy"):
+    for name in ("up", "token", "approvals", "audit", "sessions", "replay", "policy"):
         assert f"  {name} " in ended.stderr
 
 

@@ -14,7 +14,7 @@ from countersign.replay.moments import Moment
 from countersign.replay.reading import Recording
 from tests.browser import Watched, browser, watched  # noqa: F401 - a fixture
 from tests.record_use.conftest import ARTEFACTS, Asking
-from tests.record_use.world import ESCAPES, SCRIPT, World
+from tests.record_use.world import ESCAPES, OTHER_TRACE, SCRIPT, World
 
 VENDOR = Path(page.__file__).parent / "vendor"
 
@@ -117,7 +117,7 @@ async def test_it_prints_whole(browser: Browser, cli: Asking, world: World) -> N
 async def test_the_run_is_beside_it(browser: Browser, cli: Asking, world: World) -> None:  # noqa: F811
     seen = await opened(browser, cli, world.ids["db"])
     aside = seen.page.locator("aside")
-    assert await aside.locator("h2").first.inner_text() == "Run nightly-refunds"
+    assert await aside.locator("h2").all_inner_texts() == ["Run nightly-refunds", f"Run {OTHER_TRACE}"]
     assert f"countersign replay {world.ids['chat']}" in await aside.inner_text()
     await seen.page.locator("#scrub").fill("0")
     await aside.locator("a", has_text="orders sql.drop").click()
