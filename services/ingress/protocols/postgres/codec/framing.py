@@ -149,10 +149,11 @@ class Decoder:
         return taken
 
     def _run(self, kind: int) -> Run:
-        """All whole messages of this kind from here; the first is known to be whole."""
+        """Whole messages of this kind from here, about RUN bytes at most; the first is known to be whole."""
         data, start, end, count = self._data, self._at, len(self._data), 0
         at, length_at = start, _LENGTH.unpack_from
-        while at + HEADER <= end and data[at] == kind:
+        enough = start + limits.RUN
+        while at + HEADER <= end and at < enough and data[at] == kind:
             length = length_at(data, at + 1)[0]
             if not _LENGTH.size <= length < limits.PIECE or at + 1 + length > end:
                 break  # the next call sees to it

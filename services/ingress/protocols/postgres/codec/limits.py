@@ -18,5 +18,7 @@ REPORT = 16 * 1024**2
 DESCRIPTION = 1024**2
 #: PostgreSQL's own limit for one row or piece of COPY.
 BULK = 2**30
+#: A run ends after about so many bytes, so that masking one (20 to 40 us a row) does not keep other sessions waiting.
+RUN = 32 * 1024
 #: From this size on a row is passed in pieces instead of being held.
 PIECE = 256 * 1024
