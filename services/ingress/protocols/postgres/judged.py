@@ -91,6 +91,11 @@ class Judged:
         else:
             self._ends(Outcome.FORWARDED, sqlstate)
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._end is not None
+
     def close(self) -> None:
         """Its portal is gone: what it has given is all that it gives; without an Execute it never ran."""
         if self.done is not None:

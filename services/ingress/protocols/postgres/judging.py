@@ -30,6 +30,7 @@ from services.ingress.protocols.postgres.judged import Judged
 from services.ingress.protocols.postgres.people import People
 from services.ingress.protocols.postgres.state import State
 from services.ingress.story import Story
+from services.runtime.telemetry import carried
 
 log = structlog.get_logger(__name__)
 
@@ -65,8 +66,7 @@ class Judging:
         `prepare` judges a statement that is only prepared, since the server reads it then: people are not asked.
         """
         state = self.state
-        story = Story(state.front.session, state.front.target.name)
-        story.request_bytes = size
+        story = self._story(size)
         state.judging = True
         try:
             catalog = await self._catalog()
@@ -99,8 +99,7 @@ class Judging:
     async def other(self, action: str, resource: str, words: str, content: bytes, size: int) -> Judged:
         """What is no statement: replication, the fast path. `content` is what it is, unmasked. Raises Refused."""
         state = self.state
-        story = Story(state.front.session, state.front.target.name)
-        story.request_bytes = size
+        story = self._story(size)
         name = state.front.target.name
         asked = Operation(
             action=action,
@@ -118,6 +117,21 @@ class Judging:
             return Judged(story, statement, verdict)
         except BaseException as error:
             raise self._end(story, action, error) from error
+
+    def _story(self, size: int) -> Story:
+        front = self.state.front
+        story = Story(front.session, front.target.name, traceparent=carried(front.wish.traceparent))
+        story.request_bytes = size
+        return story
+
+    def _asked(self, *, prepare: bool) -> Asked:
+        """The session's own words, from its startup options (`-c countersign.run=…`)."""
+        line, wish = self.state.parts.inspector.line, self.state.front.wish
+        return Asked(
+            wait_seconds=0 if prepare else self.state.parts.settings.approvals.wait,
+            reason=line(wish.reason).recorded,
+            run=line(wish.run).recorded,
+        )
 
     # ---- before -----------------------------------------------------------------------------------------------------
 
@@ -162,7 +176,7 @@ class Judging:
             front.target.connector,
             asked,
             dict(findings),
-            Asked(wait_seconds=0 if prepare else parts.settings.approvals.wait),
+            self._asked(prepare=prepare),
         )
         verdict = await parts.gate.judge(attempt)
         story.judged(verdict)

@@ -109,8 +109,9 @@ class State:
 
     def close_portal(self, judged: Judged) -> None:
         """A portal is gone; its operation has ended with what it gave."""
-        judged.close()
-        self.ended.append(judged)
+        if not judged.over:
+            judged.close()
+            self.ended.append(judged)
 
     def moved(self) -> None:
         """Answers have come: whoever waits looks again."""
