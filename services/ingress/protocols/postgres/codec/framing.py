@@ -151,13 +151,13 @@ class Decoder:
     def _run(self, kind: int) -> Run:
         """Whole messages of this kind from here, about RUN bytes at most; the first is known to be whole."""
         data, start, end, count = self._data, self._at, len(self._data), 0
-        at, length_at = start, _LENGTH.unpack_from
-        enough = start + limits.RUN
-        while at + HEADER <= end and at < enough and data[at] == kind:
-            length = length_at(data, at + 1)[0]
-            if not _LENGTH.size <= length < limits.PIECE or at + 1 + length > end:
+        at, header, enough = start, _HEADER.unpack_from, min(len(self._data) - HEADER + 1, start + limits.RUN)
+        while at < enough:
+            found, length = header(data, at)
+            after = at + 1 + length
+            if found != kind or after > end or not _LENGTH.size <= length < limits.PIECE:
                 break  # the next call sees to it
-            at += 1 + length
+            at = after
             count += 1
         return Run(kind, self._take(at - start), count)
 
