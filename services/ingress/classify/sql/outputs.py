@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pglast import ast
@@ -13,6 +14,7 @@ from services.ingress.classify.sql.seen import Seen, functions_called
 from services.ingress.classify.sql.tracing import traced
 
 
+@lru_cache(maxsize=1024)  # by identity: resolved statements and catalogs are kept
 def outputs_of(statement: Statement, catalog: Catalog | None) -> tuple[Outputs, Seen]:
     """What a statement answers with, and what tracing it came by."""
     tree = statement.tree
