@@ -23,7 +23,7 @@ async def test_rows_are_lines_of_json(gateway: Gateway) -> None:
         for binary in (False, True):
             cursor = connection.cursor(binary=binary)
             await cursor.execute(
-                "SELECT 7::int AS n, 'ünï' AS word, NULL::text AS nothing, true AS t, '\\x00ff'::bytea AS b"
+                "SELECT 7::int AS n, 'ünï' AS word, NULL::text AS no, true AS t, '\\x00ff'::bytea AS b"
             )
             await cursor.fetchall()
     await gateway.outcomes(2)
