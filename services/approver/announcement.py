@@ -7,7 +7,8 @@ and whoever reads by `event_id` see one event.
 import hashlib
 from datetime import datetime
 
-from schemas.events import ApprovalResolved, ApprovalState, VerdictReached
+from schemas.approvals import Grant
+from schemas.events import ApprovalResolved, ApprovalState, GrantRevoked, VerdictReached
 from schemas.verdicts import Decision, Verdict
 from services.approver.record import Held
 
@@ -52,6 +53,21 @@ def verdict(record: Held) -> VerdictReached:
             certificate=record.certificate,
             approved_by=tuple(reviewer.label for reviewer in record.approved_by),
         ),
+    )
+
+
+def revoked(record: Held, grant: Grant, by: str, reason: str) -> GrantRevoked:
+    """The event that ends a grant; the same one however often it is tried."""
+    request = record.request
+    return GrantRevoked(
+        event_id=_event_id(grant.grant_id, "revoked", record.resolved_at),
+        ingress=request.ingress,
+        session_id=request.session_id,
+        approval_id=record.approval_id,
+        operation_id=request.operation_id,
+        grant_id=grant.grant_id,
+        revoked_by=by,
+        reason=reason,
     )
 
 

@@ -3,7 +3,7 @@
 from faststream.nats import NatsBroker
 
 from schemas import subjects
-from schemas.events import ApprovalResolved, VerdictReached
+from schemas.events import ApprovalResolved, GrantRevoked, VerdictReached
 from services.approver import configured, on_ingress, on_query, on_requested
 
 
@@ -14,4 +14,5 @@ def declare(broker: NatsBroker) -> None:
     on_query.subscribe(broker)
     configured.declare(broker)
     broker.publisher(subjects.APPROVALS_RESOLVED, schema=ApprovalResolved, title="ApprovalResolved")
+    broker.publisher(subjects.APPROVALS_REVOKED, schema=GrantRevoked, title="GrantRevoked")
     broker.publisher(subjects.VERDICTS, schema=VerdictReached, title="VerdictReached:Approver")

@@ -50,7 +50,7 @@ class Desk:
     @property
     def revoking(self) -> Revoking:
         """Where grants end early."""
-        return Revoking(self.announcer.grants)
+        return Revoking(self.announcer.jetstream, self.announcer.grants, self.approvals)
 
     async def decide(self, approval_id: str, action: Action) -> Held | Refusal:
         """The approval after the action, stored; or why it was refused. Raises StoreUnavailable."""

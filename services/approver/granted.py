@@ -11,15 +11,19 @@ from datetime import datetime
 
 import structlog
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 from pydantic import ValidationError
 
+from schemas import subjects
 from schemas.approvals import USES, Grant, GrantUses, GrantView, uses_key
+from schemas.events import GrantRevoked
 from schemas.identity import Identity
+from services.approver import announcement
 from services.approver.following import Following
 from services.approver.scope import scope
-from services.approver.store import BUS_ERRORS, StoreUnavailable
+from services.approver.store import BUS_ERRORS, Approvals, StoreUnavailable
 from services.approver.views import visible
 
 log = structlog.get_logger(__name__)
@@ -59,7 +63,9 @@ class Granted(Following[Grant | GrantUses]):
 class Revoking:
     """Ends grants."""
 
+    jetstream: JetStreamContext
     bucket: KeyValue
+    approvals: Approvals
 
     async def load(self, grant_id: str) -> Grant | None:
         """The grant, or None when it is not in force. Raises StoreUnavailable."""
@@ -72,12 +78,22 @@ class Revoking:
             raise StoreUnavailable(str(error)) from error
 
     async def revoke(self, grant: Grant, by: str, reason: str) -> None:
-        """Take it out of force, for good: its certificate without the entry opens nothing. Raises StoreUnavailable."""
+        """Record it, then take it out of force for good: its certificate without the entry opens nothing.
+
+        Raises StoreUnavailable, and then it may or may not be in force: ask again. Recorded twice it counts once.
+        """
+        record = await self.approvals.load(grant.approval_id)
         try:
+            if record is not None:  # an approval's entry outlives its grants (provision.APPROVALS_TTL)
+                await self._publish(announcement.revoked(record, grant, by, reason))
             await self.bucket.purge(grant.grant_id)
         except BUS_ERRORS as error:
             raise StoreUnavailable(str(error)) from error
         log.warning("grant revoked", grant_id=grant.grant_id, approval_id=grant.approval_id, by=by, reason=reason)
+
+    async def _publish(self, event: GrantRevoked) -> None:
+        headers = {"Nats-Msg-Id": event.event_id}
+        await self.jetstream.publish(subjects.of(event), event.model_dump_json().encode(), headers=headers)
 
 
 def sees(identity: Identity, grant: Grant) -> bool:

@@ -1,11 +1,12 @@
 """The whole flow without Slack: a question on the bus, a reviewer's token, a signed verdict."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 from schemas import subjects
-from schemas.approvals import Grant
+from schemas.approvals import Grant, GrantView
 from schemas.base import new_id
 from schemas.certificates import Certificate
 from schemas.events import ApprovalRequested
@@ -16,7 +17,7 @@ from services.runtime import keys
 from services.runtime.certificates import verify
 from services.runtime.settings.approvals import ApprovalSettings
 from tests.approver.builders import AGENT, DBA, SECURITY, person, question
-from tests.approver.conftest import World
+from tests.approver.conftest import World, events
 from tests.conftest import until
 
 
@@ -176,3 +177,39 @@ async def test_metrics_count_what_is_pending_and_what_was_decided(world: World) 
 async def _announced(world: World, approval_id: str):
     record = await world.record(approval_id)
     return record if record and record.announced else None
+
+
+async def test_a_grant_is_seen_and_revoked_by_those_who_could_have_given_it(world: World) -> None:
+    await world.approver()
+    asked = await world.ask(question(terms={"max_uses": 3}))
+    await world.until_state(asked.approval_id, "requested")
+    alice, eve = world.token("alice", "dba"), world.token("eve", "interns")
+    await world.query(alice, do="approve", approval_id=asked.approval_id, grant_seconds=900)
+
+    async def listed(token: str) -> tuple[GrantView, ...]:
+        return (await world.query(token, do="grants")).grants
+
+    async def given() -> tuple[GrantView, ...]:
+        return await listed(alice)
+
+    (grant,) = await until(given)
+    assert (grant.subject, grant.rule, grant.uses, grant.max_uses) == ("agent-7", "writes-need-a-person", 0, 3)
+    assert "agent-7" in grant.scope
+    assert "at most 3 times" in grant.scope
+    assert await listed(eve) == ()
+    assert (await world.query(eve, do="revoke", grant_id=grant.grant_id)).status == 404
+    holder = world.token("agent-7", "agents", kind="agent")
+    assert [one.grant_id for one in await listed(holder)] == [grant.grant_id], "whoever holds it may give it up"
+    elsewhere = world.token("alice", "dba", connector="billing")
+    assert (await world.query(elsewhere, do="revoke", grant_id=grant.grant_id)).status == 404
+    revoked = await world.query(alice, do="revoke", grant_id=grant.grant_id, reason="enough")
+    assert revoked.status == 200
+    assert (await world.query(alice, do="revoke", grant_id=grant.grant_id)).status == 404
+    await until(lambda: _gone(listed, alice))
+    admin = await world.bus.connect("admin")
+    (event,) = await events(admin, f"cs.approval.revoked.{asked.approval_id}")
+    assert (event["grant_id"], event["revoked_by"], event["reason"]) == (grant.grant_id, "alice@example.com", "enough")
+
+
+async def _gone(listed: Callable[[str], Awaitable[tuple[GrantView, ...]]], token: str) -> bool:
+    return await listed(token) == ()

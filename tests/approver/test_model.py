@@ -34,7 +34,6 @@ from schemas.base import new_id
 from schemas.events import ApprovalState as State
 from schemas.events import ApprovalWithdrawn
 from schemas.verdicts import Escalation, Requirement, Share
-from services.approver.granted import Revoking
 from services.approver.pending import Action, Approve, BreakGlass, Deny, Escalate, Expire
 from services.approver.record import Held
 from tests.approver.builders import AGENT, person, question
@@ -239,7 +238,7 @@ class Story(RuleBasedStateMachine):
         if grant is None:
             return
         desk = self.plant.copies[copy].approver.desk
-        self.run(Revoking(desk.announcer.grants).revoke(grant, "ann@example.com", "enough"))
+        self.run(desk.revoking.revoke(grant, "ann@example.com", "enough"))
         self.revoked = True
         assert self.run(self.plant.grant_uses(self.request, grant.certificate, 2)) == 0
 

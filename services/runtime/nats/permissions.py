@@ -103,6 +103,7 @@ _TABLE: dict[Role, Permissions] = {
             s.VERDICTS,
             s.APPROVALS_RESOLVED,
             s.APPROVALS_REVOKED,
+            s.APPROVALS_REVOKED,
             *_write_bucket(s.APPROVALS_BUCKET),
             *_write_bucket(s.GRANTS_BUCKET),
             *_read_bucket(s.INGRESSES_BUCKET),
