@@ -159,11 +159,13 @@ async def test_a_copy_that_stops_leaves_its_questions_to_the_next(world: World, 
     error = {"channel": "email", "error": "SMTPConnectError"}
     read = first.context.registry.get_sample_value
     await until(lambda: read("countersign_approval_channel_errors_total", error), 40)
+    assert read("countersign_approval_channel_up", {"channel": "email"}) == 0
     await world.stack.aclose()
     await smtp.start()
-    await world.approver(by_mail(smtp))
+    second = await world.approver(by_mail(smtp))
     await smtp.boxes.wait(ALICE)
     assert len(smtp.boxes.of(ALICE)) == 1
+    assert second.context.registry.get_sample_value("countersign_approval_channel_up", {"channel": "email"}) == 1
 
 
 async def _listed(world: World, count: int) -> bool:

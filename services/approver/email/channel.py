@@ -34,11 +34,12 @@ class EmailChannel:
         people = mailable(settings.identity.people)
         if not people:
             raise SettingsError("countersign.yaml: approvals.email: nobody to mail to; name people in identity.people")
+        self._relay = Relay(email.smtp)
         self._page = Page(desk, people, email.base_url)
         self._questions = Questions(
             desk.approvals,
             Once(deliveries, utc_now),
-            Relay(email.smtp),
+            self._relay,
             self._page,
             people,
             email.sender,
@@ -62,8 +63,8 @@ class EmailChannel:
         self._questions.stopping.set()
 
     def check(self) -> bool | str:
-        """People's answers arrive at our own listener."""
-        return True
+        """Answers arrive at our own listener; this tells whether questions got to the relay, when last tried."""
+        return self._relay.reached
 
     async def refresh(self, record: Held) -> None:
         """No mail for progress: the page shows it."""

@@ -79,6 +79,8 @@ class Relay:
         self._context = None if settings.tls == "none" else _context(settings)
         self._user = reveal(settings.user, "approvals.email.smtp.user") if settings.user else None
         self._password = reveal(settings.password, "approvals.email.smtp.password") if settings.password else None
+        #: What was in the way of the last conversation, or True.
+        self.reached: bool | str = True
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Line]:
@@ -102,7 +104,9 @@ class Relay:
         except (SMTPException, OSError, ssl.SSLError) as error:
             smtp.close()
             why = trouble(error)
+            self.reached = f"the relay is away ({why.code})"
             raise Away(why.code, str(error), why.at_least) from None
+        self.reached = True
         try:
             yield Line(smtp)
         finally:
