@@ -3,7 +3,8 @@
 An ingress numbers its events from 1 without a gap, over both streams; a number that is not there is an event lost on
 the way (services/recorder/completeness.py has the same as a metric). JetStream numbers a stream's messages without a
 gap too; a sequence that is not there was removed before it was recorded. A stream that came back from a backup is read
-again and compared event by event, so an epoch after the first may begin anywhere (docs/adr/0003-exactly-once.md).
+again and compared event by event, so an epoch after the first may begin anywhere (docs/adr/0003-exactly-once.md). Where
+old events were dropped, every counter may begin late.
 """
 
 from collections.abc import Iterator
@@ -25,21 +26,24 @@ SELECT ingress, before + 1 AS first, here - 1 AS last FROM (
         SELECT ingress, ingress_seq, published_at < now() - 120 FROM session_frames WHERE ingress_seq > 0
     )
 )
-WHERE here > before + 1 AND old ORDER BY ingress, first LIMIT 500
+WHERE here > before + 1 AND old AND (before > 0 OR (SELECT count() FROM retentions) = 0)
+ORDER BY ingress, first LIMIT 500
 """
 _SEQUENCES: Final = """
 SELECT stream, epoch, before + 1 AS first, here - 1 AS last FROM (
     SELECT stream, epoch, stream_seq AS here,
            lagInFrame(stream_seq, 1, 0) OVER (
                PARTITION BY stream, epoch ORDER BY stream_seq ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before,
-           min(epoch) OVER (PARTITION BY stream) AS first_epoch
+           min(epoch) OVER (PARTITION BY stream) AS first_epoch,
+           stream IN (SELECT stream FROM retentions) AS expired
     FROM (
         SELECT stream, epoch, stream_seq FROM events
         UNION ALL SELECT stream, epoch, stream_seq FROM session_frames
         UNION ALL SELECT stream, epoch, stream_seq FROM dead_letters
     )
 )
-WHERE here > before + 1 AND (before > 0 OR epoch = first_epoch) ORDER BY stream, epoch, first LIMIT 500
+WHERE here > before + 1 AND (before > 0 OR (epoch = first_epoch AND NOT expired))
+ORDER BY stream, epoch, first LIMIT 500
 """
 
 

@@ -44,6 +44,8 @@ class LogReport:
     sealed: int = 0
     #: Stored messages that no checkpoint covers yet.
     unsealed: int = 0
+    #: Leaves whose rows were dropped because they were old, by the recorder's signed word.
+    expired: int = 0
 
 
 @dataclass
@@ -87,7 +89,8 @@ class Report:
         for log in self.logs:
             tail = f", {log.unsealed} stored since then are not sealed yet" if log.unsealed else ""
             signed = counted(log.checkpoints, "checkpoint")
-            yield f"{log.origin or log.stream}: {counted(log.sealed, 'event')} under {signed}{tail}"
+            old = f", {log.expired} of them dropped under the retention setting" if log.expired else ""
+            yield f"{log.origin or log.stream}: {counted(log.sealed, 'event')} under {signed}{old}{tail}"
         if self.against:
             yield f"compared with {counted(self.against, 'checkpoint')} from elsewhere"
         if self.erased_sessions:

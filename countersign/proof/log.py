@@ -12,7 +12,7 @@ from typing import Any, Final
 from countersign.proof.findings import Finding, LogReport, Report
 from countersign.record import Record, rows
 from services.recorder.proof.merkle import HASH_BYTES, Frontier, Node
-from services.recorder.proof.note import BadNote, Checkpoint, VerifierKey, verify
+from services.recorder.proof.note import BadNote, Checkpoint, VerifierKey, expired_origin, verify
 
 #: Leaves fetched at a time (16 MiB), and messages compared at a time: an aggregation of some hundred MiB in the engine.
 _LEAVES: Final = 500_000
@@ -42,6 +42,7 @@ _HASHES: Final = """
 SELECT any(hash) FROM leaves WHERE stream = {stream:String} AND leaf >= {first:UInt64} AND leaf < {end:UInt64}
 GROUP BY leaf ORDER BY leaf
 """
+_RETENTIONS: Final = "SELECT note FROM retentions WHERE stream = {stream:String} ORDER BY leaves"
 _NODES: Final = """
 SELECT DISTINCT level, node, hex(hash) AS hash FROM tree_nodes WHERE stream = {stream:String} ORDER BY level, node
 """
@@ -83,9 +84,24 @@ def verify_log(record: Record, stream: str, key: VerifierKey, against: Sequence[
     log = LogReport(stream, key.name)
     report.logs.append(log)
     known, end = _checkpoints(record, stream, key, log, report)
+    expired = _expired(record, stream, key, known, report)
     known += _elsewhere(against, key, {one.checkpoint.size for one in known}, report)
     _check_tree(record, stream, known, log, report)
-    _check_rows(record, stream, log, end, report)
+    _check_rows(record, stream, log, end, expired, report)
+
+
+def _expired(record: Record, stream: str, key: VerifierKey, known: list[_Known], report: Report) -> int:
+    """How many leaves the recorder says it dropped the rows of; their root is compared with the others."""
+    leaves = 0
+    for row in rows(record, _RETENTIONS, {"stream": stream}):
+        try:
+            checkpoint = verify(row["note"], VerifierKey(expired_origin(key.name), key.public))
+        except BadNote as error:
+            report.add(Finding("checkpoint", "retentions", str(error)))
+            continue
+        known.append(_Known(checkpoint, f"the note about {checkpoint.size} expired events"))
+        leaves = max(leaves, checkpoint.size)
+    return leaves
 
 
 def _checkpoints(
@@ -185,13 +201,18 @@ def _grow(record: Record, stream: str, frontier: Frontier, nodes: list[Node], si
     return 0
 
 
-def _check_rows(record: Record, stream: str, log: LogReport, end: tuple[int, int], report: Report) -> None:
+def _check_rows(
+    record: Record, stream: str, log: LogReport, end: tuple[int, int], expired: int, report: Report
+) -> None:
     """Every row has its leaf, every leaf its row, and they say the same."""
     for row, epoch in _differences(record, stream):
         position = (epoch, int(row["stream_seq"]))
         stored, sealed = int(row["stored"]), int(row["sealed"])
         if stored == 1 and not sealed and position > end:
             log.unsealed += 1
+            continue
+        if not stored and sealed and int(row["leaf"]) < expired:
+            log.expired += 1
             continue
         report.add(Finding(*_told(stored, sealed, int(row["leaf"]), row["kind"]), position[1], row["event_id"]))
 

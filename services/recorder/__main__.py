@@ -32,6 +32,7 @@ from services.recorder.place import DirectoryLock, located
 from services.recorder.position import Position
 from services.recorder.proof.note import origin, verifier_key
 from services.recorder.readonly_http import EmbeddedClickHouse
+from services.recorder.retaining import Retainer
 from services.recorder.sealer import Sealer
 from services.recorder.seat import Seat, Writer
 from services.recorder.store_address import EmbeddedAddress
@@ -235,6 +236,11 @@ def _start_sealing(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
             window=audit.checkpoint_events,
         )
         tasks.start(sealer.run(_writes(writer), audit.checkpoint_every), f"seal of {writer.source.stream}")
+        if audit.retention is not None:
+            retainer = Retainer(
+                parts.store, writer.source.stream, origin=sealer.origin, key=key, retention=audit.retention
+            )
+            tasks.start(retainer.run(_writes(writer)), f"retention of {writer.source.stream}")
     tasks.start(keep_erased(parts.store, _writes(writers[0]), parts.metrics), "erasures")
 
 

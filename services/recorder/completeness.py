@@ -29,7 +29,9 @@ WITH numbered AS (
     SELECT ingress, ingress_seq, published_at FROM session_frames WHERE ingress_seq > 0
 )
 SELECT sum(missing) AS missing FROM (
-    SELECT toInt64(any(expected)) - toInt64(countIf(ingress_seq <= expected)) AS missing
+    -- Where old events were dropped, counting begins at the oldest that is left.
+    SELECT toInt64(any(expected)) - toInt64(countIf(ingress_seq <= expected))
+           - if((SELECT count() FROM retentions) > 0, toInt64(min(ingress_seq)) - 1, 0) AS missing
     FROM numbered
     INNER JOIN (
         SELECT ingress, maxIf(ingress_seq, published_at < now() - {settled:UInt32}) AS expected

@@ -129,14 +129,14 @@ async def _round(log: Log, stories: int, number: int) -> str:
         query={"q": "x"},
         digest="d",
     )
-    held = e.attempt(operation=operation, asked=Asked(reason="the customer asked", wait_seconds=2.5))
+    held = e.attempt(f"held-{number}", operation=operation, asked=Asked(reason="the customer asked", wait_seconds=2.5))
     question = e.approval_request(held)
     answer: dict[str, Any] = {"ingress": held.ingress, "session_id": held.session_id, "operation_id": held.operation_id}
     solved = ApprovalResolved(
         **answer, approval_id=question.approval_id, state=ApprovalState.APPROVED, decided_by=("dana",), reason="fine"
     )
     refusal = Refusal(code="malformed", statement="GET /nope/x", peer="10.0.0.1:5")
-    turned = e.outcome(e.attempt(), connector="-", outcome=Outcome.DENIED, refusal=refusal)
+    turned = e.outcome(e.attempt(f"turned-{number}"), connector="-", outcome=Outcome.DENIED, refusal=refusal)
     huge = e.attempt(operation=operation.model_copy(update={"attributes": {"n": 10**30}}))
     await log.add([*tried, held, question, solved, e.outcome(held), turned, huge, *e.session()])
     session = new_id()

@@ -33,6 +33,11 @@ def origin(log: str, stream: str) -> str:
     return f"{log}/{stream.lower()}"
 
 
+def expired_origin(origin_: str) -> str:
+    """The name under which it is signed that the first leaves of a log have no rows any more."""
+    return f"{origin_}/expired"
+
+
 class BadNote(Exception):
     """Not a checkpoint, or not one that this key signed; the text says which."""
 

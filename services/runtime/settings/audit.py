@@ -21,13 +21,21 @@ def _witness(value: str) -> str:
     return value
 
 
+#: Seconds; JetStream keeps messages for days, and nothing may be dropped that a writer may still have to read again.
+_SHORTEST_RETENTION = 30 * 86400
+
+
 def _retention(value: object) -> object:
-    """`none`, or a duration. Raises ValueError."""
-    return None if value in ("none", None) else seconds(value)
+    """`none`, or a duration of at least 30 days. Raises ValueError."""
+    if value in ("none", None):
+        return None
+    if (length := seconds(value)) < _SHORTEST_RETENTION:
+        raise ValueError("keep events for 30d at least, or `none` for ever")
+    return length
 
 
 Witness = Annotated[str, AfterValidator(_witness)]
-Retention = Annotated[Seconds | None, BeforeValidator(_retention)]
+Retention = Annotated[float | None, BeforeValidator(_retention)]
 
 
 class WitnessSlack(Section):
@@ -47,6 +55,8 @@ class AuditSettings(Section):
     #: Rows and age at which a batch is written.
     batch_rows: int = Field(default=5000, ge=1, le=100_000)
     batch_age: Seconds = 0.5
+    #: How long events and frames are kept; `none` is for ever. The log's hashes stay (docs/proof.md).
+    retention: Retention = None
     #: Name of this instance's log in its checkpoints; `/audit` and `/recording` are appended, one log for each stream.
     log: Annotated[str, Field(pattern=_ORIGIN)] = "countersign"
     #: Ed25519 private key in PEM that signs checkpoints; without one, it is made in the data directory.
