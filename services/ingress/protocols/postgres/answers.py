@@ -4,6 +4,7 @@
 nothing cannot be masked for anything (G1).
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -70,12 +71,15 @@ class Answers:
         except ProtocolViolation as error:
             raise _garbage(str(error)) from error
         finally:
-            if self._out:
-                self.state.tell(b"".join(self._out))
-                self._out.clear()
+            self._flush()
             self.state.moved()
         await self._record()
         await self.state.front.channel.drain()
+
+    def _flush(self) -> None:
+        if self._out:
+            self.state.tell(b"".join(self._out))
+            self._out.clear()
 
     # ---- rows and COPY data -----------------------------------------------------------------------------------------
 
@@ -91,6 +95,10 @@ class Answers:
             self._out.append(self.state.upstream.clean(data))
         if judged.results.withheld:
             self.after.cut_short(judged)
+        if judged.results.laborious:  # let the others' verdicts be heard, and masked rows not pile up
+            self._flush()
+            await self.state.front.channel.drain()
+            await asyncio.sleep(0)
 
     def _begin(self, judged: Judged | None, fields: tuple[Field, ...]) -> None:
         if judged is not None:

@@ -120,6 +120,8 @@ class Names:
     @property
     def statements(self) -> Mapping[str, Statement]:
         """Every name that stands for a statement to the next message, for `EXECUTE`."""
+        if not (self._prepared or self._tentative):
+            return {}
         found = {**self._prepared, **self._tentative}
         return {name: one.statement for name, one in found.items() if one is not None and one.statement is not None}
 

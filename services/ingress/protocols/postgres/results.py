@@ -54,6 +54,11 @@ class Results:
             return self._copy(item)
         return self._run(item) if isinstance(item, Run) else self._piece(item)
 
+    @property
+    def laborious(self) -> bool:
+        """Whether each row is looked into."""
+        return self.masker is not None or self.copying is not None
+
     def end_copy(self) -> bytes:
         """What the masker of a COPY held back. Raises MaskingError."""
         if self.copying is None:
