@@ -2,7 +2,7 @@
 
 import json
 import re
-import subprocess
+import shlex
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from countersign.record import Record, rows
 from tests.cli.conftest import REPOSITORY
-from tests.docs.test_pages import commands, path
+from tests.docs.test_pages import commands
 from tests.record_use.conftest import SINCE, Asking
 from tests.record_use.world import World
 
@@ -71,17 +71,7 @@ def test_the_pages_commands_run(cli: Asking, world: World) -> None:
     done = [command for command in commands(PAGE) if command.startswith("countersign ")]
     assert len(done) >= 9
     for command in done:
-        ended = subprocess.run(
-            command,
-            shell=True,
-            cwd=cli.directory,
-            env=cli.environment | {"SESSION": world.ids["chat"], "PATH": path()},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (ended.returncode, ended.stderr) == (0, ""), command
+        cli.ok(*shlex.split(command.replace("$SESSION", world.ids["chat"]))[1:])
     made = {file.name for file in cli.directory.iterdir()}
     assert made == {"session.html", "operations.jsonl", "denials.parquet", "events.ocsf.jsonl", "case-2026-17"}
 
