@@ -154,8 +154,9 @@ class Mailbox:
             self._filled.clear()
 
     def _show(self) -> None:
-        oldest = min((since for _, since in self._waiting.values()), default=time.monotonic())
-        self._metrics.witness_lag.labels(self._name).set(time.monotonic() - oldest)
+        now = time.monotonic()
+        oldest = min((since for _, since in self._waiting.values()), default=now)
+        self._metrics.witness_lag.labels(self._name).set(now - oldest)
 
 
 def witness_of(place: str, settings: AuditSettings) -> Witness:
