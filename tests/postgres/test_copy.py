@@ -42,19 +42,17 @@ async def test_there_and_back(gateway: Gateway) -> None:
 async def test_what_goes_out_is_masked(gateway: Gateway) -> None:
     await booted(gateway, MASKED)
     gateway.server.execute("INSERT INTO t VALUES (1, 'ada@example.com'), (2, 'nobody')", gateway.database)
-    async with gateway.connect() as connection, connection.cursor() as cursor:
-        async with cursor.copy("COPY t TO STDOUT (FORMAT csv)") as copy:
-            data = b"".join([bytes(part) async for part in copy])
+    async with gateway.connect() as connection, connection.cursor().copy("COPY t TO STDOUT (FORMAT csv)") as copy:
+        data = b"".join([bytes(part) async for part in copy])
     assert data == b"1,[EMAIL]\n2,nobody\n"
     assert b"ada@example.com" not in b"".join(gateway.raw)
 
 
 async def test_what_comes_in_is_masked(gateway: Gateway) -> None:
     await booted(gateway, MASKED_IN)
-    async with gateway.connect() as connection, connection.cursor() as cursor:
-        async with cursor.copy("COPY t FROM STDIN") as copy:
-            await copy.write("1\tada@exam")
-            await copy.write("ple.com\n2\tnobody\n")
+    async with gateway.connect() as connection, connection.cursor().copy("COPY t FROM STDIN") as copy:
+        await copy.write("1\tada@exam")
+        await copy.write("ple.com\n2\tnobody\n")
     assert gateway.server.execute("SELECT word FROM t ORDER BY n", gateway.database) == [("[EMAIL]",), ("nobody",)]
     assert (await gateway.outcomes())[0]["masked"] == {"request.EMAIL": 1}
 

@@ -56,13 +56,13 @@ async def test_a_refusal_in_a_pipeline_rolls_it_back_as_an_error_does(gateway: G
     await gateway.boot(RULES)
     gateway.server.execute("CREATE TABLE t (n int); ALTER TABLE t OWNER TO svc_scram", gateway.database)
     async with through(gateway) as wire:
-        wire.send(one("INSERT INTO t VALUES (1)"), one("DELETE FROM t"), one("SELECT 4711"), Sync())
+        wire.send(one("INSERT INTO t VALUES (1)"), one("DELETE FROM t WHERE n = 4712"), one("SELECT 4711"), Sync())
         told = await wire.until_ready()
         assert [state for state, _ in errors(told)] == ["42501"]
         assert kinds(told).endswith("EZ")
         assert rows(await wire.query("SELECT count(*) FROM t")) == [(b"0",)]
     assert "SELECT 4711" not in gateway.server.log
-    assert "DELETE FROM t" not in gateway.server.log
+    assert "DELETE FROM t WHERE n = 4712" not in gateway.server.log
     assert [attempt.operation.action for attempt in gateway.attempts] == ["sql.insert", "sql.delete", "sql.select"]
 
 

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg import pq
 
+from schemas import subjects
 from services.ingress.protocols.postgres.codec import backend, frontend
 from services.ingress.protocols.postgres.codec.frontend import Bind, Execute, Parse, Sync
 from services.ingress.protocols.postgres.codec.startup import CancelRequest
@@ -68,7 +69,7 @@ async def test_people_see_how_many_rows_it_would_touch(gateway: Gateway) -> None
         assert previewed["estimated_rows"] >= 1
         assert left(gateway) == 10
         await gateway.decide("deny", await gateway.approval())
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="denied by ada@example.com: seen"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"denied by ada@example\.com: seen"):
             await running
         assert connection.info.transaction_status == pq.TransactionStatus.IDLE
         assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
@@ -175,24 +176,50 @@ async def test_preparing_asks_nobody(gateway: Gateway) -> None:
     assert left(gateway) == 9
 
 
+async def granted(gateway: Gateway, connection: psycopg.AsyncConnection[Any]) -> str:
+    """Have a person approve for an hour; the grant's id, once policy has heard of it."""
+    running = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n = 1"))
+    await gateway.decide("approve", await gateway.approval(), grant_seconds=600)
+    await running
+    resolved = await gateway.until_event("ApprovalResolved", lambda event: bool(event["grant_id"]))
+    while True:
+        asked = len(gateway.events("ApprovalRequested"))
+        attempt = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n = 2"))
+        while not attempt.done() and len(gateway.events("ApprovalRequested")) == asked:
+            await asyncio.wait((attempt,), timeout=0.05)
+        if attempt.done():
+            await attempt
+            return str(resolved["grant_id"])
+        await gateway.decide("deny", await gateway.approval(asked + 1))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await attempt
+
+
 async def test_a_grant_covers_what_comes_next(gateway: Gateway) -> None:
     await booted(gateway)
     async with gateway.connect() as connection:
-        running = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n = 1"))
-        await gateway.decide("approve", await gateway.approval(), grant_seconds=600)
-        await running
-        await until(lambda: any(event["grant_id"] for event in gateway.events("ApprovalResolved")))
-        deleted = 0
-        while not deleted:  # policy hears of the grant a moment later; until then it asks again
-            attempt = asyncio.ensure_future(connection.execute("DELETE FROM t WHERE n = 2"))
-            asked = len(gateway.events("ApprovalRequested"))
-            await until(lambda: attempt.done() or len(gateway.events("ApprovalRequested")) > asked)
-            if not attempt.done():
-                await gateway.decide("deny", await gateway.approval(asked + 1))
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    await attempt
-                continue
-            deleted = (await attempt).rowcount
+        await granted(gateway, connection)
+        asked = len(gateway.events("ApprovalRequested"))
+        await connection.execute("DELETE FROM t WHERE n = %s", [3])
+    assert len(gateway.events("ApprovalRequested")) == asked
+    assert left(gateway) == 7
+
+
+async def test_what_runs_under_a_grant_ends_with_it(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with gateway.connect(application_name="granted") as connection:
+        grant = await granted(gateway, connection)
+        running = asyncio.ensure_future(connection.execute("DELETE FROM t USING (SELECT pg_sleep(600)) AS slow"))
+        await until(lambda: "pg_sleep(600)) AS slow" in gateway.server.log)
+        bucket = await (await gateway.bus.connect("admin")).jetstream().key_value(subjects.GRANTS_BUCKET)
+        await bucket.delete(grant)
+        with pytest.raises(psycopg.errors.QueryCanceled, match="revoked"):
+            await running
+    outcome = await gateway.until_event("OperationFinished", lambda event: "revoked" in event["error"])
+    assert outcome["outcome"] == "failed"
+    await until(lambda: "pg_sleep" not in str(gateway.server.execute(
+        "SELECT query FROM pg_stat_activity WHERE application_name = 'granted'"
+    )))  # fmt: skip
     assert left(gateway) == 8
 
 

@@ -40,10 +40,11 @@ async def test_a_savepoint_saves_what_came_before_it(gateway: Gateway) -> None:
     async with gateway.connect() as connection:
         async with connection.transaction():
             await connection.execute("INSERT INTO t VALUES (1)")
+            await connection.execute("SAVEPOINT before")
+            await connection.execute("INSERT INTO t VALUES (2)")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                async with connection.transaction():
-                    await connection.execute("INSERT INTO t VALUES (2)")
-                    await connection.execute("DELETE FROM t")
+                await connection.execute("DELETE FROM t")
+            await connection.execute("ROLLBACK TO before")
             await connection.execute("INSERT INTO t VALUES (3)")
         assert await (await connection.execute("SELECT array_agg(n ORDER BY n) FROM t")).fetchone() == ([1, 3],)
 

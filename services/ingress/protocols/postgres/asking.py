@@ -49,7 +49,9 @@ class Asking:
         channel, decoder = self.state.front.channel, self.state.front.decoder
         while True:
             while (item := decoder.next()) is not None:
-                if not await self._take(item):
+                with self.state.parts.limiter.slot():  # up to the end of its cycle; an idle session takes no place
+                    goes_on = await self._take(item)
+                if not goes_on:
                     return
             await self.state.flush()
             if not (data := await channel.read()):

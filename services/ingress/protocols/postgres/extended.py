@@ -24,6 +24,8 @@ from hashlib import sha256
 from services.ingress.classify.sql.operation import Bind
 from services.ingress.classify.sql.statements import Kind
 from services.ingress.errors import AgentError, GatewayError
+from services.ingress.inspection import mask_failed
+from services.ingress.masking.errors import MaskingError
 from services.ingress.protocols.postgres import encodings
 from services.ingress.protocols.postgres.codec import frontend
 from services.ingress.protocols.postgres.codec.framing import Frame
@@ -93,6 +95,8 @@ class Extended:
             await work
         except Refused as refused:
             self._refuse(response(refused.error, refused.operation_id))
+        except MaskingError as error:
+            raise mask_failed(error) from error
         except GatewayError as error:
             if error.code == "grant_ended" or error.close:
                 raise

@@ -113,7 +113,9 @@ class Judged:
         if self._end is None:
             return
         outcome, status, error, rows = self._end
-        self.story.rows = self.results.rows or rows
+        # COPY's header is no row: its tag counts better, unless rows were held back.
+        counted = self.results.rows if self.results.withheld or not self.results.is_copy else rows
+        self.story.rows = counted or rows
         self.story.note_masked("response", self.results.take_counts())
         self.story.finish(outcome, status=status, error=error)
 

@@ -33,6 +33,7 @@ class Results:
         self.recording = Recording(0)
         self.masker: RowMasker | None = None
         self.copying: CopyMasker | None = None
+        self.is_copy = False
         self._held: list[bytes] = []
         self._held_bytes = 0
         #: Whether the large message that is passing in pieces is let through.
@@ -47,6 +48,7 @@ class Results:
     def begin_copy(self, masker: CopyMasker | None, recording: Recording) -> None:
         """COPY data follow."""
         self.fields, self.copying, self.recording = (), masker, recording
+        self.is_copy = True
 
     def take(self, item: Run | Piece) -> bytes:
         """What of it the agent gets. Raises MaskingError: then nothing of it may pass."""

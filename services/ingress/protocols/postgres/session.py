@@ -51,8 +51,7 @@ async def serve(parts: Parts, front: Front, upstream: PostgresConnection) -> Non
     front.on_cancel = lambda: _cancel(state, people, tasks)
     why = "the session was cut off"
     try:
-        with parts.limiter.slot():
-            ended = await _first(tasks, asking.run(), answers.run(), _gone(front), _drained(state))
+        ended = await _first(tasks, asking.run(), answers.run(), _gone(front), _drained(state))
         why = _words(ended)
         if isinstance(ended, GatewayError | ProtocolViolation):
             raise ended
