@@ -4,9 +4,12 @@ The verdict of an approver is only a hint to look: what counts is the certificat
 in force, and the compare-and-set that spends the approval.
 """
 
+import asyncio
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 import structlog
 from joserfc.jwk import OKPKey
@@ -28,8 +31,10 @@ log = structlog.get_logger(__name__)
 
 #: How often a lost compare-and-set is tried again: once for each thing the approver may still note, and some.
 SPEND_TRIES = 5
-#: How often counting a grant's use is tried again: the winner of each race is one of its holder's own operations.
+#: How often counting a grant's use is tried again: the winner of each race is another ingress.
 COUNT_TRIES = 32
+#: Seconds by which one steps back after a lost race, at most, times the races lost in a row: about one round trip.
+STEP_BACK = 0.002
 #: What the bus raises when a bucket cannot be read or written now.
 _BUS_ERRORS = (NatsError, OSError, TimeoutError)
 
@@ -43,6 +48,8 @@ class Countersigned:
     policy: KeyValue
     trusted: tuple[OKPKey, ...]
     clock: Callable[[], datetime]
+    #: Whose turn it is to count the use of a grant; there while somebody waits.
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def load(self, approval_id: str) -> ApprovalRecord | None:
         """The approval's entry, or None when there is none. Raises NotDecided when the bus is away."""
@@ -100,9 +107,15 @@ class Countersigned:
             raise not_decided("the grant could not be checked; nothing was forwarded") from error
 
     async def _count_use(self, certificate: Certificate, verdict: Verdict) -> None:
-        """Compare-and-set, before the grant itself is read: a use that then is refused is lost, never one too many."""
-        key = uses_key(certificate.id)
-        for _ in range(COUNT_TRIES):
+        """Compare-and-set, before the grant itself is read: a use that then is refused is lost, never one too many.
+
+        Operations of this process take turns, so that only ingresses race each other.
+        """
+        async with self._turns.setdefault(certificate.id, asyncio.Lock()):
+            await self._count(uses_key(certificate.id), certificate, verdict)
+
+    async def _count(self, key: str, certificate: Certificate, verdict: Verdict) -> None:
+        for lost in range(COUNT_TRIES):
             try:
                 uses, revision = await self._uses(key, verdict)
                 if uses >= certificate.max_uses:
@@ -110,7 +123,8 @@ class Countersigned:
                 await self.grants.update(key, GrantUses(uses=uses + 1).model_dump_json().encode(), revision)
                 return
             except KeyWrongLastSequenceError:
-                continue  # somebody else used it at the same moment
+                # Another ingress used it at the same moment; chance decides who steps back.
+                await asyncio.sleep(random.uniform(0, min(lost + 1, 10) * STEP_BACK))  # noqa: S311
             except (*_BUS_ERRORS, ValidationError) as error:
                 raise not_decided("the grant's use could not be counted; nothing was forwarded") from error
         raise not_decided("the grant is used by too many at once; nothing was forwarded")
