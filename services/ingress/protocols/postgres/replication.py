@@ -12,13 +12,15 @@ from services.ingress.parts import Parts
 from services.ingress.protocols.postgres.errors import sqlstate
 from services.ingress.protocols.postgres.front import Front
 from services.ingress.story import Story
+from services.runtime.telemetry import carried
 
 ACTION = "sql.replication"
 
 
 async def judge_replication(parts: Parts, front: Front) -> None:
     """Raises GatewayError unless a rule allows it."""
-    story = Story(front.session, front.target.name)
+    front.session.open()
+    story = Story(front.session, front.target.name, traceparent=carried(front.wish.traceparent))
     try:
         await _judge(parts, front, story)
     except GatewayError as error:
