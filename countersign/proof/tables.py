@@ -193,9 +193,8 @@ def compare(window: Window) -> Outcome:
 
 #: The tables with the bytes, and where in their rows stands what `Stored` has and what tells of content.
 _RAW: Final = {table.name: table for table in (t.EVENTS, t.SESSION_FRAMES)}
-_STORED: Final = {
-    name: [table.columns.index(field) for field in Stored._fields] for name, table in _RAW.items()
-}  # fmt: skip
+_FACTS: Final = ("stream", "epoch", "stream_seq", "published_at", "subject", "raw")
+_STORED: Final = {name: [table.columns.index(fact) for fact in _FACTS] for name, table in _RAW.items()}
 _HASH: Final = {name: len(table.columns) - 1 for name, table in _RAW.items()}
 _EVENT_ID: Final = {name: table.columns.index("event_id") for name, table in _RAW.items()}
 
@@ -216,7 +215,7 @@ def _compare_one(
             rows_.pop((seq, event_id), None)
         return  # content whole, and erased: nothing is left to compare
     try:
-        wanted = expected(Stored(stream, epoch, seq, published_at, subject, data))
+        wanted = expected(Stored(stream, epoch, seq, published_at, subject, data, bool(hash_)))
     except NotComparable as error:
         yield Finding("changed", raw.name, f"its bytes are no event: {error}", seq, event_id)
         return

@@ -43,12 +43,12 @@ Rows = dict[Table, list[Row]]
 _MAX_REASON: Final = 500
 
 
-def build(deliveries: Iterable[Delivery], stream: str, epoch: int) -> Rows:
-    """Rows per table for these messages, in stream order."""
+def build(deliveries: Iterable[Delivery], stream: str, epoch: int, *, parted: bool = True) -> Rows:
+    """Rows per table for these messages, in stream order; with content in them, as once, where not `parted`."""
     rows: Rows = defaultdict(list)
     for delivery in deliveries:
         try:
-            made = _made_from(delivery, stream, epoch)
+            made = _made_from(delivery, stream, epoch, parted)
         except NotAnEvent as error:
             made = ((t.DEAD_LETTERS, dead_letter(delivery, stream, epoch, str(error))),)
         for table, row in made:
@@ -86,7 +86,7 @@ def kind_of(subject: str) -> str:
     return _kind(subject)[0].__name__
 
 
-def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table, Row], ...]:
+def _made_from(delivery: Delivery, stream: str, epoch: int, parted: bool) -> tuple[tuple[Table, Row], ...]:
     kind, table, fields = _kind(delivery.subject)
     try:
         event = kind.model_validate_json(delivery.data)
@@ -95,7 +95,7 @@ def _made_from(delivery: Delivery, stream: str, epoch: int) -> tuple[tuple[Table
         where = ".".join(str(part) for part in first["loc"]) or "the message"
         raise NotAnEvent(f"not a {kind.__name__}: {where}: {first['msg']}") from None
     at = microseconds(event.at)
-    parts = cut(delivery.data, kind.__name__)
+    parts = cut(delivery.data, kind.__name__) if parted else Cut(delivery.data, b"")
     if isinstance(event, SessionFrame):
         return ((table, _frame(event, at, delivery, stream, epoch, parts)),)
     common = (

@@ -7,6 +7,7 @@ import pytest
 from countersign.proof.completeness import gaps
 from countersign.proof.proving import prove
 from services.recorder.proof.bundle import BadProof, check
+from services.recorder.rows import build
 from tests.recorder import events as e
 from tests.recorder_proof.building import Log, a_log, key_of
 
@@ -29,6 +30,23 @@ async def test_an_untouched_log_is_well(log: Log) -> None:
     report = log.verify()
     assert report.ok
     assert [one.unsealed for one in report.logs] == [9, 0]
+
+
+async def test_rows_from_before_content_was_sealed_are_compared_too(log: Log) -> None:
+    event = e.attempt()
+    deliveries = e.deliveries([event], log.stored["AUDIT"] + 1)
+    for table, made in build(deliveries, "AUDIT", 1, parted=False).items():
+        await log.store.insert(table.name, made, table.columns, f"old:{table.name}")
+    log.stored["AUDIT"] += 1
+    await log.seal()
+    assert log.verify().ok
+    where = {"id": event.operation_id}
+    (told,) = await log.store.query("SELECT statement FROM operations WHERE operation_id = {id:String}", where)
+    assert told["statement"] == "Summarise the contract"
+    await log.store.command(
+        f"ALTER TABLE attempts UPDATE statement = 'x' WHERE event_id = '{event.event_id}' SETTINGS mutations_sync = 2"
+    )
+    assert [finding.event_id for finding in log.verify().findings] == [event.event_id]
 
 
 async def test_a_proof_holds_without_the_database(log: Log) -> None:
