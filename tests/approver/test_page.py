@@ -180,6 +180,22 @@ async def test_scanners_and_prefetch_decide_nothing_and_the_page_keeps_to_itself
     assert "unsafe" not in policy
 
 
+async def test_bytes_that_are_no_text_decide_nothing(gate: Gate) -> None:
+    asked = question()
+    url = await gate.mailed(asked)
+    listening = gate.approver.context.listening["approver"]
+    reader, writer = await asyncio.open_connection(listening.host, listening.port)
+    form = b"decision=approve&form=%FF" + b"x" * 42
+    head = f"POST {url.removeprefix(gate.at())} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head += f"Content-Length: {len(form)}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    writer.write(head.encode() + f"Cookie: {COOKIE}=".encode() + b"\xff" * 43 + b"\r\n\r\n" + form)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert await gate.state(asked) == "requested"
+
+
 async def _form(client: aiohttp.ClientSession, url: str) -> str:
     """The form's own value, from the page."""
     async with client.get(url) as answer:

@@ -469,6 +469,15 @@ def test_only_the_signed_bytes_within_the_window_are_taken(body: bytes, other: b
             signature.verify([KEY], made, other, now + skew)
 
 
+def test_headers_that_are_no_text_are_refused() -> None:
+    made = signature.headers([KEY], "id_1", 1_800_000_000, b"{}")
+    for name in made:
+        with pytest.raises(NotSigned):
+            signature.verify([KEY], made | {name: "v1,\udcff"}, b"{}", 1_800_000_000)
+    with pytest.raises(NotSigned):
+        signature.verify([KEY], {}, b"{}", 1_800_000_000)
+
+
 def test_retry_after_in_both_its_forms() -> None:
     now = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
     assert seconds("120", now) == 120

@@ -177,7 +177,8 @@ class Page:
         if request.headers.get("Origin", "null") not in ("null", f"{parts.scheme}://{parts.netloc}"):
             return False
         cookie = request.cookies.get(COOKIE, "")
-        return len(nonce) == 43 and hmac.compare_digest(cookie.encode(), nonce.encode())
+        plain = nonce.isascii() and cookie.isascii()
+        return plain and len(nonce) == 43 and hmac.compare_digest(cookie, nonce)
 
     def _refused(self, error: str, status: int, words: str) -> web.Response:
         self.desk.metrics.channel_errors.labels("email", f"link_{error}").inc()
