@@ -60,6 +60,9 @@ rules:
   - name: refunds-need-a-person
     when: 'operation.path.startsWith("/refunds/")'
     approve: {by: [finance], expires: 10m}
+  - name: payouts-need-a-person
+    when: 'operation.path.startsWith("/payouts/")'
+    approve: {by: [finance], expires: 10m, grant: 1h, max_uses: 4}
   - {name: no-deletes, when: 'action == "http.delete"', deny: "nothing is deleted here"}
 """
 

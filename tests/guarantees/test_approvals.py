@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -154,3 +155,33 @@ async def test_who_asked_what_and_who_said_yes_is_on_record(stack: Stack) -> Non
     )
     (row,) = await Audit(stack).rows_when(query)
     assert (row["subject"], row["decided_by"]) == ("agent-7", ["grace"])
+
+
+async def test_a_grant_outlives_approver_and_policy_and_ends_when_it_is_revoked(stack: Stack) -> None:
+    agents = Agents(stack)
+    ada = stack.token("ada", ("finance",), kind="human")
+    asked = await agents.post("payouts", agents.nonce(), headers={"Prefer": "respond-async"})
+    decision = {"reason": "for today", "grant_seconds": 600}
+    path = f"/-/approvals/{asked.approval_id}/approve"
+    assert (await agents.call("POST", path, token=ada, json=decision)).status == 200
+
+    async def let_through() -> bool:
+        return (await agents.post("payouts", agents.nonce(), headers={"Prefer": "respond-async"})).status == 200
+
+    await until(let_through)
+    for name in ("approver", "policy"):
+        await stack.kill(name)
+        await stack.restart(name)
+    await until(let_through)
+
+    async def grants() -> list[dict[str, Any]]:
+        return (await agents.call("GET", "/-/grants", token=ada)).body.get("grants", [])
+
+    (grant,) = await until(grants)
+    assert grant["approval_id"] == asked.approval_id
+    assert (await agents.call("POST", f"/-/grants/{grant['grant_id']}/revoke", token=ada, json={})).status == 200
+    after = await agents.post("payouts", agents.nonce(), headers={"Prefer": "respond-async"})
+    assert after.status != 200, "the very next operation"
+    query = f"SELECT grant_id, revoked_by FROM grant_revocations WHERE grant_id = '{grant['grant_id']}'"
+    (row,) = await Audit(stack).rows_when(query)
+    assert row["revoked_by"] == "ada"
