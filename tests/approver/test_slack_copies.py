@@ -3,14 +3,21 @@
 import asyncio
 
 import pytest
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
 
 from examples.slack_standin import SlackStandin
+from schemas import subjects
 from services.approver.__main__ import Approver
 from services.approver.slack import channel, courier, lease
+from services.approver.slack.blocks import APPROVE
+from services.approver.slack.mirror import Mirror
+from services.approver.slack.sheet import PREFIX, SHEETS, Sheet
+from services.runtime.tasks import TaskGroup, end
 from tests.approver.builders import question
 from tests.approver.conftest import World
 from tests.approver.test_slack import CHANNEL, by_socket
-from tests.conftest import until
+from tests.conftest import Bus, until
 
 
 @pytest.fixture
@@ -67,3 +74,45 @@ async def test_a_lane_is_taken_over_from_a_copy_that_died_in_the_middle_of_it(
         [message] = slack.messages(CHANNEL)
         await until(lambda: "✅ Approved" in message.text, 60)
         assert slack.twice() == []
+
+
+async def test_a_question_whose_note_is_lost_is_asked_again(world: World) -> None:
+    async with SlackStandin() as slack:
+        await world.approver(by_socket(slack))
+        asked = await world.ask(question())
+        await slack.wait_for_message(CHANNEL)
+        bucket = await (await world.bus.connect("approver")).jetstream().key_value(subjects.DELIVERIES_BUCKET)
+        await until(lambda: _shown(bucket, asked.approval_id))
+        await bucket.purge(f"{SHEETS}{asked.approval_id}")
+        await until(lambda: len(slack.messages(CHANNEL)) == 2)
+        await slack.click("alice", slack.messages(CHANNEL)[0].ts, APPROVE)
+        await world.until_state(asked.approval_id, "approved")
+
+
+async def _shown(bucket: KeyValue, sheet_id: str) -> bool:
+    try:
+        entry = await bucket.get(f"{SHEETS}{sheet_id}")
+    except KeyNotFoundError:
+        return False
+    return Sheet.model_validate_json(entry.value or b"").upto > 0
+
+
+async def test_what_is_written_while_a_watch_begins_is_not_taken_for_gone(bus: Bus) -> None:
+    client = await bus.connect("approver")
+    bucket = await client.jetstream().key_value(subjects.DELIVERIES_BUCKET)
+    old = await bucket.put(f"{PREFIX}old", b"1")
+    changes: list[tuple[str, bool]] = []
+    mirror: Mirror[bytes] = Mirror(
+        client, bucket, f"{PREFIX}>", lambda _, value: value, lambda key, seen: changes.append((key, seen is not None))
+    )
+    mirror.wrote(f"{PREFIX}stale", old, b"1")
+    tasks = TaskGroup("test")
+    following = tasks.start(mirror.run(), "mirror")
+    try:
+        await asyncio.sleep(0)  # it has begun; now we write what its snapshot does not hold
+        mirror.wrote(f"{PREFIX}mine", old + 100, b"2")
+        await mirror.until(lambda: mirror.current)
+        assert set(mirror.entries) == {f"{PREFIX}old", f"{PREFIX}mine"}
+        assert (f"{PREFIX}stale", False) in changes
+    finally:
+        await end(following)

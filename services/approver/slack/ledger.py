@@ -212,7 +212,11 @@ class Ledger:
             behind.discard(sheet_id)
         for member in [member for member, on in self._sheet_of.items() if on == sheet_id]:
             del self._sheet_of[member]
-            self.approvals.entries.pop(member, None)
+            seen = self.approvals.entries.get(member)
+            if seen and seen.value.open:  # the note was lost: ask again rather than not at all
+                self._approval_changed(member, seen)
+            else:
+                self.approvals.entries.pop(member, None)
 
 
 def _read_note(key: str, value: bytes) -> Sheet | Lease | None:

@@ -78,6 +78,7 @@ class Mirror(Generic[T]):
 
     async def _follow(self) -> None:
         generation = self._client.stats["reconnects"]
+        began = self._clock()  # what we write from now on may come after the end of what was there
         watcher = await self._bucket.watch(self._keys)
         there: set[str] = set()
         try:
@@ -87,7 +88,7 @@ class Mirror(Generic[T]):
                 except NatsTimeoutError:
                     continue
                 if update is None:  # everything that was there has been seen
-                    for key in self.entries.keys() - there:
+                    for key in [key for key, seen in self.entries.items() if key not in there and seen.since < began]:
                         self._drop(key)
                     self.current = True
                     self._moved.set()
