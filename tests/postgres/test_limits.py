@@ -166,3 +166,15 @@ async def test_notifications_come_to_an_idle_session(gateway: Gateway) -> None:
         gateway.server.execute("SELECT pg_notify('news', 'hello')", gateway.database)
         async for notification in connection.notifies(timeout=20, stop_after=1):
             assert notification.payload == "hello"
+
+
+async def test_an_agent_that_does_not_read_makes_the_server_wait(gateway: Gateway) -> None:
+    await gateway.boot()
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'slow' AND wait_event = 'ClientWrite'"
+    async with through(gateway, application_name="slow") as wire:
+        wire.send(frontend.Query(b"SELECT repeat('x', 1000) FROM generate_series(1, 60000)"))
+        await until(lambda: gateway.server.execute(waiting), 60)
+        received = 0
+        while kinds([said := await wire.next()]) != "Z":
+            received += kinds([said]) == "D"
+    assert received == 60_000
