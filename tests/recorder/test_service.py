@@ -12,7 +12,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from countersign.proof.content import verify_content
+from countersign.proof.findings import Report
+from countersign.proof.log import verify_log
+from countersign.proof.tables import verify_tables
+from countersign.record import Endpoint
+from countersign.where import Gateway
 from schemas import subjects as s
+from services.recorder.proof.note import VerifierKey
 from services.runtime.identity.local import LocalIssuer
 from tests.conftest import Bus, until
 from tests.recorder import events as e
@@ -21,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
 connectors: {}
 listen: {recorder: "127.0.0.1:0", clickhouse: "127.0.0.1:0"}
-audit: {batch_age: 50ms, batch_rows: 400}
+audit: {batch_age: 50ms, batch_rows: 400, checkpoint_every: 1s, checkpoint_events: 1000}
 """
 
 
@@ -96,6 +103,7 @@ async def recorder(bus: Bus, tmp_path: Path) -> AsyncIterator[Recorder]:
             await recorder.kill()
 
 
+@pytest.mark.timeout(300)
 async def test_killed_again_and_again_it_stores_each_event_once(bus: Bus, recorder: Recorder) -> None:
     """G7: kill -9 in the middle of inserts while events keep coming."""
     client = await bus.connect("admin")
@@ -115,13 +123,37 @@ async def test_killed_again_and_again_it_stores_each_event_once(bus: Bus, record
     await work
     assert published == 9000
     await recorder.start()
-    await until(lambda: _stored(recorder, 9000), timeout=60)
+    await until(lambda: _stored(recorder, 9000), timeout=120)
     for table, expected in {"events": 9000, "attempts": 3000, "verdicts": 3000, "outcomes": 3000}.items():
         assert await recorder.number(f"SELECT count() FROM {table}") == expected, table
         assert await recorder.number(f"SELECT uniqExact(event_id) FROM {table}") == expected, table
     assert await recorder.number("SELECT uniqExact(stream_seq) FROM events") == 9000
     assert await recorder.number("SELECT count() FROM operations WHERE outcome = 'forwarded'") == 3000
     assert await recorder.number("SELECT count() FROM dead_letters") == 0
+    # G9: the log that was sealed between the kills holds, and there is no false alarm.
+    await until(lambda: _sealed(recorder, 9000), timeout=120)
+    report = await asyncio.to_thread(_verified, recorder)
+    assert report.ok, report.findings
+    assert (report.compared, report.logs[0].sealed) == (9000, 9000)
+    assert report.logs[0].checkpoints > 5
+
+
+def _verified(recorder: Recorder) -> Report:
+    """`countersign audit verify`, over HTTP."""
+    password = recorder.data.audit_password.read_text()
+    headers = {"X-ClickHouse-User": "auditor", "X-ClickHouse-Key": password, "X-ClickHouse-Database": "countersign"}
+    record = Endpoint(Gateway(f"http://{recorder.listening['clickhouse']}"), headers)
+    report = Report()
+    for line in (recorder.data.keys / "log.vkey").read_text().splitlines():
+        key = VerifierKey.parse(line)
+        verify_log(record, key.name.rpartition("/")[2].upper(), key, [], report)
+    verify_tables(record, report)
+    verify_content(record, report)
+    return report
+
+
+async def _sealed(recorder: Recorder, expected: int) -> bool:
+    return await recorder.number("SELECT max(tree_size) FROM checkpoints WHERE stream = 'AUDIT'") >= expected
 
 
 async def _stored(recorder: Recorder, expected: int) -> bool:
