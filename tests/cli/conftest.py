@@ -163,7 +163,8 @@ def standins(cli: Cli) -> Iterator[Callable[..., Up]]:
 
 
 def _text(stream: TextIOWrapper) -> str:
-    return stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    """What was written; a column of the record may hold bytes that are no text."""
+    return stream.buffer.getvalue().decode(errors="replace")  # type: ignore[attr-defined]
 
 
 def _end(up: Up) -> None:
