@@ -4,10 +4,12 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,6 +134,38 @@ async def test_tls_without_asking(gateway: Gateway) -> None:
             async with client(gateway, context) as agent:
                 agent.send(Startup((3, 0), HELLO))
                 assert await agent.message() is None
+
+
+async def test_a_renewed_certificate_is_presented(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingress.tls.POLL", 0.01)
+    ca = trustme.CA()
+
+    def issue() -> None:
+        issued = ca.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(tmp_path / "new.key")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / "new.pem")
+        for name in ("key", "pem"):
+            (tmp_path / f"new.{name}").rename(tmp_path / f"listener.{name}")
+
+    async def presented() -> bytes:
+        context = ssl.create_default_context()
+        ca.configure_trust(context)
+        context.set_alpn_protocols(["postgresql"])
+        async with client(gateway, context) as agent:
+            return bytes(agent.writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+
+    issue()
+    tls = {"cert": str(tmp_path / "listener.pem"), "key": str(tmp_path / "listener.key")}
+    await gateway.boot(listen={"tls": tls})
+    first = await presented()
+    issue()
+
+    async def changed() -> bool:
+        return await presented() != first
+
+    await until(changed)
 
 
 async def test_encryption_is_declined_once(gateway: Gateway) -> None:
