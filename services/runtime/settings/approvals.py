@@ -81,7 +81,7 @@ class SmtpSettings(Section):
 
     host: str
     port: int = Field(default=587, ge=1, le=65535)
-    #: `starttls` (RFC 3207) is required, never just tried; `tls` from the first byte (RFC 8314); `none` on this machine.
+    #: `starttls` (RFC 3207) is required, never just tried; `tls` from the first byte (RFC 8314); `none` for loopback.
     tls: Literal["starttls", "tls", "none"] = "starttls"
     user: Secret | None = None
     password: Secret | None = None
