@@ -107,3 +107,17 @@ async def test_data_that_nobody_wants_are_dropped(gateway: Gateway) -> None:
     async with through(gateway) as wire:
         wire.send(CopyData(b"1\tone\n"), CopyDone(), frontend.Query(b"SELECT 1"))
         assert kinds(await wire.until_ready()) == "TDCZ"
+
+
+async def test_data_whose_fields_cannot_be_told_apart_are_not_passed(gateway: Gateway) -> None:
+    await booted(gateway, MASKED)
+    gateway.server.execute("INSERT INTO t VALUES (1, 'ada@example.com')", gateway.database)
+    for before, copy in (
+        ("SELECT 1", "COPY t TO STDOUT (ENCODING 'SJIS')"),
+        ("SET client_encoding = 'SJIS'", "COPY t TO STDOUT"),
+        ("SELECT 1", "SET client_encoding = 'SJIS'; COPY t TO STDOUT"),
+    ):
+        async with through(gateway) as wire:
+            await wire.query(before)
+            wire.send(frontend.Query(copy.encode()))
+            assert errors([await wire.next()])[0][0] == "42501"

@@ -150,6 +150,7 @@ async def test_sql_and_protocol_share_names(gateway: Gateway) -> None:
         await wire.until_ready()
         assert rows(await wire.query("EXECUTE p")) == [(b"by protocol",)]
         assert gateway.attempts[-1].operation.action == "sql.select"
+        assert "SELECT 'by protocol'" in gateway.attempts[-1].operation.statement
         await wire.query("DEALLOCATE ALL")
         wire.send(Bind(b"", b"q"), Execute(b""), Sync())
         assert [state for state, _ in errors(await wire.until_ready())] == ["26000"]

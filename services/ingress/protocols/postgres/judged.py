@@ -32,6 +32,8 @@ class Judged:
     #: What lineage is told by; only fetched when there are column rules.
     catalog: Catalog | None = None
     plan: Any = None
+    #: The session's `client_encoding` when it was judged: COPY's data are in it, unless the statement says otherwise.
+    encoding: str = ""
     #: What its success does to the session's names; None until it is executed.
     done: Callable[[], None] | None = None
     #: The server was asked to break off because the rule's row limit is reached.
@@ -68,6 +70,7 @@ class Judged:
     def copy_form(self, *, binary: bool) -> CopyFormat:
         """How this COPY writes its data; `binary` as the server says."""
         form = self.statement.copy.form if self.statement.copy else CopyFormat()
+        form = replace(form, encoding=form.encoding or self.encoding)
         return replace(form, name="binary") if binary else form
 
     def _hidden(self, fields: Sequence[Field]) -> frozenset[int]:

@@ -71,7 +71,7 @@ class Judging:
         try:
             catalog = await self._catalog()
             resolved = resolve(statement, catalog, state.names.statements, state.names.cursors.statements)
-            recorded = state.parts.inspector.statement(statement.sql, binds)
+            recorded = state.parts.inspector.statement(resolved.shown, binds)
             asked = operation(
                 resolved,
                 binds,
@@ -88,7 +88,9 @@ class Judging:
             if resolved.kind is Kind.COPY_IN:
                 asked.attributes["streamed"] = True
             verdict = await self._verdict(story, asked, recorded.findings, resolved, binds, prepare=prepare)
-            judged = Judged(story, resolved, verdict, catalog)
+            judged = Judged(
+                story, resolved, verdict, catalog, encoding=state.upstream.parameters.get("client_encoding", "")
+            )
             await self._obligations(judged, binds)
             return judged
         except BaseException as error:
@@ -212,6 +214,8 @@ class Judging:
         state.parts.inspector.check(mask)
         if mask.fields:
             raise denied("a rule masks JSON fields, which rows do not have", rules, code="mask_failed")
+        if judged.statement.kind is Kind.COPY_OUT and state.settings_in_doubt and (mask.response or mask.columns):
+            raise denied("a statement before it may have changed the encoding of its data", rules, code="mask_failed")
         self._check_request(judged, mask, binds)
         if mask.columns:
             if copied := copied_columns(judged.statement, mask.columns, judged.catalog):
@@ -226,7 +230,7 @@ class Judging:
         """
         if not mask.request:
             return
-        values = b"\n".join((judged.statement.sql.encode(), *(bind.raw for bind in binds if bind.raw)))
+        values = b"\n".join((judged.statement.shown.encode(), *(bind.raw for bind in binds if bind.raw)))
         content = Content(values, MediaType("text/plain"))
         only = MaskObligation(request=mask.request, style=mask.style, binary="refuse")
         if found := self.state.parts.inspector.mask(content, only).counts:
