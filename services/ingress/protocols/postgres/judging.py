@@ -214,7 +214,7 @@ class Judging:
         state.parts.inspector.check(mask)
         if mask.fields:
             raise denied("a rule masks JSON fields, which rows do not have", rules, code="mask_failed")
-        if judged.statement.kind is Kind.COPY_OUT and state.settings_in_doubt and (mask.response or mask.columns):
+        if judged.statement.copy is not None and state.settings_in_doubt and not mask.empty:
             raise denied("a statement before it may have changed the encoding of its data", rules, code="mask_failed")
         self._check_request(judged, mask, binds)
         if mask.columns:
