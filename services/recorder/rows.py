@@ -86,6 +86,11 @@ def kind_of(subject: str) -> str:
     return _kind(subject)[0].__name__
 
 
+def table_of(subject: str) -> Table:
+    """The typed table of events on a subject. Raises NotAnEvent."""
+    return _kind(subject)[1]
+
+
 def _made_from(delivery: Delivery, stream: str, epoch: int, parted: bool) -> tuple[tuple[Table, Row], ...]:
     kind, table, fields = _kind(delivery.subject)
     try:

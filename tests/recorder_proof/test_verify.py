@@ -49,6 +49,15 @@ async def test_rows_from_before_content_was_sealed_are_compared_too(log: Log) ->
     assert [finding.event_id for finding in log.verify().findings] == [event.event_id]
 
 
+async def test_an_event_that_is_content_whole_still_has_its_row(log: Log) -> None:
+    """Its bytes went with its typed row, so nothing but the row's absence can tell."""
+    found = await log.store.query("SELECT event_id FROM events WHERE raw = ''")
+    assert len(found) == 3
+    gone = found[1]["event_id"]
+    await log.store.command(f"ALTER TABLE attempts DELETE WHERE event_id = '{gone}' SETTINGS mutations_sync = 2")
+    assert [(one.what, one.table, one.event_id) for one in log.verify().findings] == [("missing", "attempts", gone)]
+
+
 async def test_a_proof_holds_without_the_database(log: Log) -> None:
     attempts = await log.store.query("SELECT operation_id, event_id FROM attempts ORDER BY stream_seq")
     for row in (attempts[0], attempts[-3]):
