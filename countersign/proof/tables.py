@@ -6,6 +6,7 @@ independent, so that several processes compare while this one reads.
 """
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -29,6 +30,9 @@ WINDOW: Final = 20_000
 _TOO_MUCH: Final = 396
 #: Messages from which other processes are worth their start (a second each).
 _WORTH_IT: Final = 100_000
+#: Seconds given to a recorder at work to write the events whose typed rows are there already, and between two looks.
+IN_FLIGHT: Final = 15.0
+_LOOK: Final = 0.2
 #: Windows read ahead of those that compare: some hundred MiB at most.
 _AHEAD: Final = 4
 
@@ -57,11 +61,16 @@ class Outcome(NamedTuple):
     findings: list[Finding]
 
 
-def verify_tables(record: Record, report: Report) -> None:
-    """Compare all there is. Raises CommandError."""
+def verify_tables(record: Record, report: Report, patience: float = IN_FLIGHT) -> None:
+    """Compare all there is when it begins. Raises CommandError.
+
+    A recorder writes typed rows first and their events last. So typed rows are looked at up to where they end now, once
+    their events are there as well, for which a recorder at work has `patience` seconds.
+    """
     columns = _columns(record)
     for raw, typed in ((t.EVENTS, TYPED), (t.SESSION_FRAMES, ())):
         first, end, count = _bounds(record, (raw, *typed))
+        _await_events(record, raw, end, patience)
         with _workers(count) as submit:
             pending: list[Future[Outcome]] = []
             for window in _windows(record, columns, raw, typed, range(first, end, WINDOW), end):
@@ -104,6 +113,13 @@ def _bounds(record: Record, tables: Iterable[Table]) -> tuple[int, int, int]:
         return 0, 0, 0
     first, last = min(int(row["first"]) for row in there), max(int(row["last"]) for row in there)
     return first, last + 1, max(int(row["n"]) for row in there)
+
+
+def _await_events(record: Record, raw: Table, end: int, patience: float) -> None:
+    """Return when the events reach `end`, or when they have had their time: then rows without events were added."""
+    deadline = time.monotonic() + patience
+    while _bounds(record, (raw,))[1] < end and time.monotonic() < deadline:
+        time.sleep(_LOOK)
 
 
 def _columns(record: Record) -> dict[str, dict[str, str]]:

@@ -180,10 +180,10 @@ async def test_a_second_interrupt_kills_what_does_not_stop(start_up: StartUp) ->
     up.wait_ready()
     up.child("recorder").suspend()  # it will hear no SIGTERM
     up.interrupt()
-    await until(lambda: '"event": "draining", "level": "info"' in up.log.read_text())
-    await until(lambda: _only(up, "recorder"))
+    await until(lambda: '"event": "draining", "level": "info"' in up.log.read_text(), 60)
+    await until(lambda: _only(up, "recorder"), 60)
     up.interrupt()
-    assert up.process.wait(20) == 0
+    assert up.process.wait(60) == 0
 
 
 def _only(up: Up, name: str) -> bool:

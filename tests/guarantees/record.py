@@ -54,7 +54,7 @@ class Audit:
         fields = {"X-ClickHouse-User": "auditor", "X-ClickHouse-Key": password, "X-ClickHouse-Format": "JSONEachRow"}
         try:
             async with self.stack.http.post(url, data=query, headers=fields) as reply:
-                text = await reply.text()
+                text = await reply.text(errors="replace")  # sealed content is no text
         except aiohttp.ClientError as error:
             raise Unavailable(str(error)) from error
         if reply.status != 200:

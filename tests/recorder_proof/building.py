@@ -94,7 +94,7 @@ class Log:
         for stream in STREAMS:
             notes = [checkpoint.note for checkpoint in self.witness[stream]] if with_witness else []
             verify_log(self.reader, stream, key_of(stream), notes, report)
-        verify_tables(self.reader, report)
+        verify_tables(self.reader, report, patience=0)
         verify_content(self.reader, report)
         return report
 

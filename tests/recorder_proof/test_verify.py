@@ -1,13 +1,20 @@
 """`audit verify` on an untouched log finds nothing; proofs are checked without us."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 from countersign.proof.completeness import gaps
+from countersign.proof.findings import Report
 from countersign.proof.proving import prove
+from countersign.proof.tables import verify_tables
+from services.recorder.keyring import Keyring
 from services.recorder.proof.bundle import BadProof, check
 from services.recorder.rows import build
+from services.recorder.tables import EVENTS
 from tests.recorder import events as e
 from tests.recorder_proof.building import Log, a_log, key_of
 
@@ -30,6 +37,28 @@ async def test_an_untouched_log_is_well(log: Log) -> None:
     report = log.verify()
     assert report.ok
     assert [one.unsealed for one in report.logs] == [9, 0]
+
+
+async def test_a_batch_that_is_being_written_is_waited_for(log: Log) -> None:
+    """A recorder at work writes typed rows first, their events last."""
+    deliveries = e.deliveries([e.attempt()], log.stored["AUDIT"] + 1)
+    sealed = await Keyring(log.store).sealed(build(deliveries, "AUDIT", 1), "AUDIT", "in-flight")
+    last = sealed.pop(EVENTS)
+    for table, made in sealed.items():
+        await log.store.insert(table.name, made, table.columns, f"in-flight:{table.name}")
+    assert [finding.what for finding in log.verify().findings] == ["added"]
+    report, asked = Report(), threading.Event()
+
+    class Told:
+        def ask(self, *question: Any) -> Iterator[bytes]:
+            asked.set()
+            return log.reader.ask(*question)
+
+    verifying = asyncio.gather(asyncio.to_thread(verify_tables, Told(), report, 60))
+    await asyncio.to_thread(asked.wait)
+    await log.store.insert(EVENTS.name, last, EVENTS.columns, "in-flight:events")
+    await verifying
+    assert report.findings == []
 
 
 async def test_rows_from_before_content_was_sealed_are_compared_too(log: Log) -> None:
