@@ -38,6 +38,7 @@ from services.recorder.seat import Seat, Writer
 from services.recorder.store_address import EmbeddedAddress
 from services.recorder.store_errors import StoreUnavailable
 from services.recorder.tables import EVENTS, SESSION_FRAMES, Table
+from services.recorder.tag_retention import TagRetention
 from services.recorder.trimming import keep_trimmed
 from services.recorder.witnesses import mailboxes, to_all
 from services.recorder.writer import StreamWriter
@@ -241,6 +242,9 @@ def _start_sealing(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
                 parts.store, writer.source.stream, origin=sealer.origin, key=key, retention=audit.retention
             )
             tasks.start(retainer.run(_writes(writer)), f"retention of {writer.source.stream}")
+    if audit.retention_by_tag:
+        by_tag = TagRetention(parts.store, parts.jetstream, audit.retention_by_tag)
+        tasks.start(by_tag.run(_writes(writers[0])), "retention by tag")
     tasks.start(keep_erased(parts.store, _writes(writers[0]), parts.metrics), "erasures")
 
 

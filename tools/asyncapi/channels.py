@@ -39,7 +39,10 @@ PUBLISHERS: dict[str, tuple[tuple[Role, str], ...]] = {
     "ApprovalPreviewed": (("ingress", _OUTBOX),),
     "ApprovalUsed": (("ingress", _OUTBOX),),
     "GrantRevoked": (("approver", _REPEATED),),
-    "ContentErased": (("admin", "By `countersign audit erase`, which awaits JetStream's ack."),),
+    "ContentErased": (
+        ("admin", "By `countersign audit erase`, which awaits JetStream's ack."),
+        ("recorder", f"For `audit.retention_by_tag`. {_REPEATED}"),
+    ),
     "OperationFinished": (
         ("ingress", _OUTBOX),
         ("recorder", f"With outcome `unknown`, for an ingress that is gone. {_REPEATED}"),

@@ -128,6 +128,7 @@ _TABLE: dict[Role, Permissions] = {
     "recorder": Permissions(
         publish=(
             s.OUTCOMES,
+            s.ERASURES,
             *_write_bucket(s.RECORDER_BUCKET),
             *_read_bucket(s.INGRESSES_BUCKET),
             *_consume(s.AUDIT_STREAM, "recorder"),

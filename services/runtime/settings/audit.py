@@ -34,6 +34,13 @@ def _retention(value: object) -> object:
     return length
 
 
+def _tag(value: str) -> str:
+    name, equals, wanted = value.partition("=")
+    if not (name and equals and wanted):
+        raise ValueError("write a connector's tag and its value, such as `env=dev: 90d`")
+    return value
+
+
 Witness = Annotated[str, AfterValidator(_witness)]
 Retention = Annotated[float | None, BeforeValidator(_retention)]
 
@@ -57,6 +64,10 @@ class AuditSettings(Section):
     batch_age: Seconds = 0.5
     #: How long events and frames are kept; `none` is for ever. The log's hashes stay (docs/proof.md).
     retention: Retention = None
+    #: How long the content of sessions is kept, by a tag of their connectors; the shortest of several counts.
+    retention_by_tag: dict[Annotated[str, AfterValidator(_tag)], Annotated[Seconds, Field(gt=0)]] = Field(
+        default_factory=dict
+    )
     #: Name of this instance's log in its checkpoints; `/audit` and `/recording` are appended, one log for each stream.
     log: Annotated[str, Field(pattern=_ORIGIN)] = "countersign"
     #: Ed25519 private key in PEM that signs checkpoints; without one, it is made in the data directory.
