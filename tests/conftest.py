@@ -1,6 +1,7 @@
 """Real parts for every test: an embedded NATS with its streams, and connections in each service's role."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,12 @@ from services.runtime.nats.permissions import Role
 from services.runtime.nats.provision import provision
 from services.runtime.nats.server import EmbeddedNats, passwords
 from services.runtime.settings.model import NatsSettings
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with SIGINT ignored, and `countersign up` honours that; tests send it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
