@@ -27,6 +27,8 @@ BY: Final = "audit.retention_by_tag"
 #: Seconds between two rounds, and sessions in one question.
 _INTERVAL: Final = 3600.0
 AT_ONCE: Final = 1000
+#: Seconds before the next round where one was full: what it found is in `erasures` by then, and the rest comes up.
+_SOON: Final = 10.0
 #: Microseconds that no session reaches: for ever.
 _FOR_EVER: Final = 2**61
 #: `tags` has a value or ''; a rule that does not fit counts for nothing.
@@ -61,12 +63,13 @@ class TagRetention:
     async def run(self, writing: Callable[[], bool], interval: float = _INTERVAL) -> None:
         """Round after round while this copy writes the audit stream."""
         while True:
+            due = 0
             if writing():
                 try:
-                    await self.erase(time.time())
+                    due = await self.erase(time.time())
                 except (StoreError, NatsError, OSError) as error:
                     log.error("old content is not erased yet", error=str(error) or type(error).__name__)
-            await asyncio.sleep(interval)
+            await asyncio.sleep(interval if due < AT_ONCE else _SOON)
 
     async def erase(self, now: float) -> int:
         """One round; `now` in seconds since 1970. Answers how many sessions. Raises StoreError, NatsError, OSError."""
