@@ -15,6 +15,7 @@ from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
 from pydantic import ValidationError
 
 from services.approver.store import BUS_ERRORS
+from services.runtime.nats.bucket_watch import BucketWatch
 
 log = structlog.get_logger(__name__)
 
@@ -55,12 +56,12 @@ class Following(Generic[T]):
 
     async def _follow(self) -> None:
         generation = self.generation
-        watcher = await self._bucket.watchall()
+        watcher = await BucketWatch.open(self._bucket)
         found: dict[str, T] = {}
         try:
             while generation == self.generation:
                 try:
-                    update = await watcher.updates(timeout=LOOK)  # type: ignore[no-untyped-call]
+                    update = await watcher.next(LOOK)
                 except NatsTimeoutError:
                     continue
                 if update is None:  # everything that was there has been seen
@@ -68,7 +69,7 @@ class Following(Generic[T]):
                 else:
                     self._note(found, update)
         finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
+            await watcher.stop()
 
     def _note(self, found: dict[str, T], update: KeyValue.Entry) -> None:
         entry: T | None = None

@@ -17,6 +17,8 @@ from nats.aio.client import Client
 from nats.js.errors import Error as JetStreamError
 from nats.js.kv import KeyValue
 
+from services.runtime.nats.bucket_watch import BucketWatch, WatchStopped
+
 log = structlog.get_logger(__name__)
 
 #: Seconds between two questions whether something was missed, and before a broken watch is opened again.
@@ -60,7 +62,7 @@ class Watch:
         #: False from the first failure until the copy is confirmed again: an outage is one log line.
         self._healthy = True
         self._again = asyncio.Event()
-        self._watcher: KeyValue.KeyWatcher | None = None
+        self._watcher: BucketWatch | None = None
         self.read = asyncio.Event()
 
     @property
@@ -74,27 +76,28 @@ class Watch:
             self._again.clear()
             try:
                 await self._follow()
-            except _Missed:
+            except (_Missed, WatchStopped):
                 log.info("the bucket moved on; reading it again", bucket=self._bucket)
             except _BROKEN as error:
                 if self._healthy:
                     log.warning("bucket not followed", bucket=self._bucket, error=str(error) or type(error).__name__)
                 self._healthy = False
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._again.wait(), CHECK_EVERY)
+                    async with asyncio.timeout(CHECK_EVERY):
+                        await self._again.wait()
 
     async def reread(self) -> None:
         """The connection was lost and is back: read everything again now."""
         self._again.set()
         if self._watcher is not None:
             with suppress(*_BROKEN):
-                await self._watcher.stop()  # type: ignore[no-untyped-call]
+                await self._watcher.stop()
 
     async def _follow(self) -> None:
         """One watch, from reading all to the moment it has to be opened again."""
         bucket = await self._jetstream.key_value(self._bucket)
         seen = await self._last(bucket)
-        watcher = await bucket.watchall(include_history=self._history)
+        watcher = await BucketWatch.open(bucket, include_history=self._history)
         self._watcher = watcher
         try:
             entries, newest = await _read_all(watcher)
@@ -105,13 +108,13 @@ class Watch:
         finally:
             self._watcher = None
             with suppress(*_BROKEN):
-                await watcher.stop()  # type: ignore[no-untyped-call]
+                await watcher.stop()
 
-    async def _updates(self, bucket: KeyValue, watcher: KeyValue.KeyWatcher, seen: int) -> None:
+    async def _updates(self, bucket: KeyValue, watcher: BucketWatch, seen: int) -> None:
         behind = False
         while not self._again.is_set():
             try:
-                update = await _next(watcher, CHECK_EVERY)
+                update = await watcher.next(CHECK_EVERY)
             except nats.errors.TimeoutError:
                 # What was written a moment ago may still be under way: it is missed when it is not there next time.
                 last = await self._last(bucket)
@@ -121,7 +124,7 @@ class Watch:
                 if not behind:
                     self._confirm()
                 continue
-            if isinstance(update, KeyValue.Entry):
+            if update is not None:
                 seen, behind = update.revision or seen, False
                 self._changed(_entry(update))
                 if not update.delta:
@@ -135,21 +138,13 @@ class Watch:
         self._confirmed, self._healthy = time.monotonic(), True
 
 
-async def _read_all(watcher: KeyValue.KeyWatcher) -> tuple[list[Entry], int]:
+async def _read_all(watcher: BucketWatch) -> tuple[list[Entry], int]:
     """All that the bucket holds, oldest first, and the newest revision among it."""
     entries, newest = [], 0
-    while (update := await _next(watcher, ANSWER_WITHIN)) is not None:
-        if not isinstance(update, KeyValue.Entry):
-            raise _Missed  # stopped by `reread`
+    while (update := await watcher.next(ANSWER_WITHIN)) is not None:
         entries.append(_entry(update))
         newest = max(newest, update.revision or 0)
     return entries, newest
-
-
-async def _next(watcher: KeyValue.KeyWatcher, timeout: float) -> object:
-    """The next entry; None after the last one there was at the start; something else once the watch was stopped."""
-    update: object = await watcher.updates(timeout=timeout)  # type: ignore[no-untyped-call]
-    return update
 
 
 def _entry(update: KeyValue.Entry) -> Entry:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from services.approver.following import LOOK, RETRY
 from services.approver.store import BUS_ERRORS
+from services.runtime.nats.bucket_watch import BucketWatch
 
 log = structlog.get_logger(__name__)
 
@@ -79,12 +80,12 @@ class Mirror(Generic[T]):
     async def _follow(self) -> None:
         generation = self._client.stats["reconnects"]
         began = self._clock()  # what we write from now on may come after the end of what was there
-        watcher = await self._bucket.watch(self._keys)
+        watcher = await BucketWatch.open(self._bucket, self._keys)
         there: set[str] = set()
         try:
             while generation == self._client.stats["reconnects"]:
                 try:
-                    update = await watcher.updates(timeout=LOOK)  # type: ignore[no-untyped-call]
+                    update = await watcher.next(LOOK)
                 except NatsTimeoutError:
                     continue
                 if update is None:  # everything that was there has been seen
@@ -96,7 +97,7 @@ class Mirror(Generic[T]):
                     there.add(update.key)
                     self._note(update)
         finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
+            await watcher.stop()
 
     def _note(self, update: KeyValue.Entry) -> None:
         revision = update.revision or 0
