@@ -7,6 +7,7 @@ leaves withdraws its question.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -18,6 +19,7 @@ from services.ingress.countersigned import Countersigned
 from services.ingress.emit import Emitter
 from services.ingress.errors import Denied, NotDecided, denied
 from services.ingress.gate import Gate
+from services.runtime.tasks import heed_cancellation
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +58,9 @@ class Holding:
         try:
             async with self.gate.people(attempt.operation_id) as answers:
                 while True:
-                    if record := await self._settled_by_now(held):
+                    record = await self._settled_by_now(held)
+                    heed_cancellation()
+                    if record:
                         return await self._use(record, attempt, held)
                     if (left := deadline - time.monotonic()) <= 0:
                         raise _timed_out(held)
@@ -122,10 +126,9 @@ class Holding:
 
 async def _next(get: Callable[[], Awaitable[Verdict]], timeout: float) -> None:
     """Wake on a verdict, or after a while; either way the entry is looked at."""
-    try:
-        await asyncio.wait_for(get(), timeout)
-    except TimeoutError:
-        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await get()
 
 
 def _words(record: ApprovalRecord) -> str:

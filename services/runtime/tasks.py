@@ -31,6 +31,16 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
 
 
+def heed_cancellation() -> None:
+    """Raise CancelledError where this task was cancelled and the cancellation was lost (see `end`).
+
+    For loops around calls of nats-py whose task is cancelled once only, by aiohttp or by a timeout.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class TaskGroup:
     """Background tasks of one owner. Unlike asyncio's, it outlives a `with` block and survives a member's error."""
 

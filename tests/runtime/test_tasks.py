@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from services.runtime.tasks import TaskGroup
+from services.runtime.tasks import TaskGroup, heed_cancellation
 
 
 async def fails() -> None:
@@ -69,3 +69,25 @@ async def test_drain_tells_whether_all_ended() -> None:
     assert await tasks.drain(0) is False
     gate.set()
     assert await tasks.drain(10) is True
+
+
+async def test_a_cancellation_that_was_lost_is_heeded() -> None:
+    """As Python 3.11's `wait_for` loses it: caught, and the task goes on."""
+
+    async def loses_it() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            heed_before_the_next_step.set()
+        heed_cancellation()
+        raise AssertionError("went on")
+
+    heed_before_the_next_step = asyncio.Event()
+    tasks = TaskGroup("owner")
+    heed_cancellation()
+    task = tasks.start(loses_it(), "one")
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert heed_before_the_next_step.is_set()
+    assert task.cancelled()

@@ -30,7 +30,7 @@ class People:
 
     state: State
     tasks: TaskGroup
-    _waiting: asyncio.Task[Verdict] | None = field(default=None, init=False)
+    _waiting: asyncio.Timeout | None = field(default=None, init=False)
     _cancelled: bool = field(default=False, init=False)
 
     def cancel(self) -> bool:
@@ -38,7 +38,8 @@ class People:
         if self._waiting is None:
             return False
         self._cancelled = True
-        self._waiting.cancel()
+        if not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
         return True
 
     async def decide(
@@ -46,16 +47,13 @@ class People:
     ) -> Verdict:
         """The allowing verdict. Raises Denied, NotDecided, or AgentError when the agent cancels."""
         state, self._cancelled = self.state, False
-        if state.expected:  # what was allowed before it runs meanwhile, and is answered
-            state.send(frontend.Flush().encode())
-        await state.flush()
-        state.tell(_notice(held))
+        await self._run_what_came_before(attempt, held)
         measuring = self.tasks.start(blast.tell(state, attempt, held, statement, binds), "preview")
-        waiting = state.parts.holding.wait(attempt, held, why_left=self._why_left)
-        self._waiting = self.tasks.start(waiting, "people")
         try:
-            return await self._waiting
-        except asyncio.CancelledError:
+            async with asyncio.timeout(None) as self._waiting:
+                state.tell(_notice(held))
+                return await state.parts.holding.wait(attempt, held, why_left=self._why_left)
+        except TimeoutError:
             if not self._cancelled:
                 raise
             raise AgentError(400, "cancelled", "canceling statement due to user request", Outcome.WITHDRAWN) from None
@@ -67,6 +65,16 @@ class People:
         finally:
             self._waiting = None
             measuring.cancel()
+
+    async def _run_what_came_before(self, attempt: OperationAttempted, held: Verdict) -> None:
+        """What was allowed before it in the same pipeline runs meanwhile, and is answered."""
+        try:
+            if self.state.expected:
+                self.state.send(frontend.Flush().encode())
+            await self.state.flush()
+        except BaseException:
+            self.state.parts.holding.withdraw(attempt, held, "the session ended")
+            raise
 
     def _why_left(self) -> str:
         return "the caller cancelled the statement" if self._cancelled else "the caller disconnected"
