@@ -25,13 +25,14 @@ class ServerConfig:
     monitor: str | None = None
     #: True when a password is the name of an environment variable (`$NAME`), not the password itself.
     from_environment: bool = False
+    name: str = "countersign"
 
 
 def render(config: ServerConfig) -> str:
     """The file's text, in NATS's configuration language."""
     lines = [f"listen: {_text(config.listen)}", f"max_payload: {MAX_PAYLOAD}", "server_name: $SERVER_NAME"]
     if not config.from_environment:
-        lines[-1] = "server_name: countersign"
+        lines[-1] = f"server_name: {_text(config.name)}"
     if config.monitor:
         lines.append(f"http: {_text(config.monitor)}")
     lines += ["jetstream {", f"  store_dir: {_text(config.store_dir)}"]

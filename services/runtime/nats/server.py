@@ -1,21 +1,30 @@
 """The embedded NATS server: a child process with JetStream in the data directory and a user per service."""
 
 import asyncio
+import json
 import os
+import random
 import shutil
 import sysconfig
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.base import new_id
 from services.runtime.data_dir import DataDir, replace
 from services.runtime.nats.config import ServerConfig, render
 from services.runtime.nats.permissions import ROLES, Role
 
+#: Where a port is chosen: below the range of Linux's and IANA's ephemeral ports, so that no connection of anybody
+#: takes it while the server is down.
+_PORTS = range(20_000, 32_000)
+#: Starts with another port each, should somebody have taken the chosen one just before the server did.
+_ATTEMPTS = 3
 #: How long a server may take to recover its streams before it accepts connections.
 START_TIMEOUT = 30.0
+_LOG = "nats.log"
 #: What it sees of our environment, in which the credentials of all connectors may stand (G3).
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "TZ")
 
@@ -40,7 +49,7 @@ def binary() -> str:
 
 @dataclass
 class EmbeddedNats:
-    """One server; `port` 0 lets the system choose, and a restart keeps what was chosen."""
+    """One server; `port` 0 chooses a free one, and a restart keeps what was chosen."""
 
     data: DataDir
     host: str = "127.0.0.1"
@@ -49,6 +58,8 @@ class EmbeddedNats:
     #: Told of each process before its start is awaited, so that a supervisor never loses one.
     spawned: Callable[[Process], None] = lambda _: None
     process: Process | None = None
+    #: Tells it from another server that has the port, which would greet as well.
+    _name: str = field(default_factory=lambda: f"countersign-{new_id()}", init=False)
 
     @property
     def url(self) -> str:
@@ -57,11 +68,23 @@ class EmbeddedNats:
 
     async def start(self) -> None:
         """Start and wait until it accepts connections. Raises NatsServerFailed."""
-        if not self.port:
+        if self.port:
+            await self._start()
+            return
+        for left in reversed(range(_ATTEMPTS)):
             self.port = await _free_port(self.host)
+            try:
+                await self._start()
+                return
+            except NatsServerFailed:
+                self.port = 0
+                if not left or not _in_use(self.data.nats / _LOG):
+                    raise
+
+    async def _start(self) -> None:
         config = self.data.nats / "nats.conf"
         replace(config, render(self._config()).encode())
-        log = self.data.nats / "nats.log"
+        log = self.data.nats / _LOG
         self.process = await asyncio.create_subprocess_exec(
             *(binary(), "-c", str(config), "-l", str(log)),
             stdin=DEVNULL,
@@ -73,7 +96,8 @@ class EmbeddedNats:
         )
         self.spawned(self.process)
         try:
-            await asyncio.wait_for(self._until_ready(), START_TIMEOUT)
+            async with asyncio.timeout(START_TIMEOUT):
+                await self._until_ready()
         except (TimeoutError, NatsServerFailed):
             await self.stop()
             raise NatsServerFailed(f"nats-server did not start: {_tail(log)}") from None
@@ -101,12 +125,13 @@ class EmbeddedNats:
             store_dir=str(self.data.nats / "jetstream"),
             passwords=passwords(self.data),
             sync_always=self.sync_always,
+            name=self._name,
         )
 
     async def _until_ready(self) -> None:
         assert self.process
         while self.process.returncode is None:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError, ValueError):
                 if await self._greets():
                     return
             await asyncio.sleep(0.02)
@@ -115,17 +140,25 @@ class EmbeddedNats:
     async def _greets(self) -> bool:
         reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
-            return (await reader.readline()).startswith(b"INFO ")
+            kind, _, info = (await reader.readline()).partition(b" ")
+            return kind == b"INFO" and json.loads(info).get("server_name") == self._name
         finally:
             writer.close()
 
 
 async def _free_port(host: str) -> int:
-    server = await asyncio.start_server(lambda _r, _w: None, host, 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
+    """A port nobody listens on now. Raises NatsServerFailed."""
+    for port in random.sample(_PORTS, 50):
+        with suppress(OSError):
+            server = await asyncio.start_server(lambda _r, _w: None, host, port)
+            server.close()
+            await server.wait_closed()
+            return port
+    raise NatsServerFailed(f"no port is free on {host}")
+
+
+def _in_use(log: Path) -> bool:
+    return "address already in use" in _tail(log)
 
 
 def _tail(log: Path, lines: int = 3) -> str:
