@@ -123,7 +123,8 @@ class Emitter:
         if self.backlog:
             self._empty.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._empty.wait()
         return not self.backlog
 
     def forget(self, reply: str) -> None:
@@ -140,13 +141,14 @@ class Emitter:
             self.forget(reply)
             if timer:
                 timer.cancel()
-            self._in_flight.discard(waiting.event_id)
             slots.release()
-            if not self.backlog:
-                self._empty.set()
-            if problem is not None:
+            if problem is not None:  # it stays in flight until it is back in the outbox: the backlog never forgets it
                 log.warning("event not stored yet", problem=problem, subject=waiting.subject)
                 loop.call_later(0.2, self._again, waiting)
+                return
+            self._in_flight.discard(waiting.event_id)
+            if not self.backlog:
+                self._empty.set()
 
         reply = self._expect(settle)
         timer = loop.call_later(ACK_TIMEOUT, settle, "no ack in time")
@@ -158,6 +160,7 @@ class Emitter:
             settle(str(error) or type(error).__name__)
 
     def _again(self, waiting: _Waiting) -> None:
+        self._in_flight.discard(waiting.event_id)
         self._outbox.appendleft(waiting)
         self._wake.set()
 

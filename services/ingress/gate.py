@@ -1,7 +1,7 @@
 """The only place that asks for a verdict: publish the attempt, wait for JetStream's ack and for the decision.
 
-An operation passes only with both (G1, G2). Whatever is late, missing or malformed is `NotDecided`; a verdict for an
-operation that nobody waits for is ignored.
+An operation passes only with both (G1, G2). Whatever is late, missing or malformed is `NotDecided`. A verdict for an
+operation that nobody waits for is ignored, but for a hold: people would be asked in vain, so the question is withdrawn.
 """
 
 import asyncio
@@ -19,8 +19,12 @@ from schemas.events import OperationAttempted, VerdictReached
 from schemas.verdicts import Decision, Verdict
 from services.ingress.emit import Emitter, NotStored
 from services.ingress.errors import not_decided
+from services.ingress.withdrawing import Caller, withdraw
 
 log = structlog.get_logger(__name__)
+
+#: Callers that left whose verdict may still come: a minute of them at a hundred a second.
+MAX_LEFT = 6000
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Gate:
     timeout: float
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _people: dict[str, asyncio.Queue[Verdict]] = field(default_factory=dict)
+    _left: dict[str, Caller] = field(default_factory=dict)
 
     async def start(self) -> None:
         """Listen for verdicts on this ingress's own subject."""
@@ -85,9 +90,25 @@ class Gate:
             return await pending.done
         except NotStored as error:
             raise not_decided(f"the event bus is away ({error}); nothing was forwarded") from error
+        except BaseException:
+            self._leave(Caller.of(attempt), pending.verdict)
+            raise
         finally:
             timer.cancel()
             del self._pending[attempt.operation_id]
+
+    def _leave(self, caller: Caller, verdict: Verdict | None) -> None:
+        """The caller has gone, or was told that nothing was decided: a hold, now or later, is for nobody."""
+        if verdict is not None:
+            self._nobody_waits(caller, verdict)
+            return
+        while len(self._left) >= MAX_LEFT:
+            del self._left[next(iter(self._left))]
+        self._left[caller.operation_id] = caller
+
+    def _nobody_waits(self, caller: Caller, verdict: Verdict) -> None:
+        if verdict.decision is Decision.HOLD:
+            withdraw(self.emitter, caller, verdict, "the caller left before it was known that people decide")
 
     @asynccontextmanager
     async def people(self, operation_id: str) -> AsyncIterator[asyncio.Queue[Verdict]]:
@@ -115,6 +136,8 @@ class Gate:
     def _from_policy(self, reached: VerdictReached) -> None:
         if pending := self._pending.get(reached.operation_id):
             pending.on_verdict(reached.verdict)
+        elif caller := self._left.pop(reached.operation_id, None):
+            self._nobody_waits(caller, reached.verdict)
         else:
             log.info("late verdict ignored", operation_id=reached.operation_id)
 

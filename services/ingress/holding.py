@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import structlog
 
 from schemas.approvals import ApprovalRecord
-from schemas.events import ApprovalState, ApprovalWithdrawn, OperationAttempted, Outcome
+from schemas.events import ApprovalState, OperationAttempted, Outcome
 from schemas.verdicts import Decision, Verdict
 from services.ingress.countersigned import Countersigned
 from services.ingress.emit import Emitter
 from services.ingress.errors import Denied, NotDecided, denied
 from services.ingress.gate import Gate
+from services.ingress.withdrawing import Caller, withdraw
 from services.runtime.tasks import heed_cancellation
 
 log = structlog.get_logger(__name__)
@@ -77,19 +78,7 @@ class Holding:
 
     def withdraw(self, attempt: OperationAttempted, held: Verdict, reason: str) -> None:
         """Take the question back, unless it belongs to an earlier request that did not wait."""
-        if held.approval_id is None or held.approval_id == attempt.asked.approval_id:
-            return
-        self.emitter.later(
-            ApprovalWithdrawn(
-                ingress=attempt.ingress,
-                ingress_seq=self.emitter.next_sequence(),
-                session_id=attempt.session_id,
-                traceparent=attempt.traceparent,
-                approval_id=held.approval_id,
-                operation_id=attempt.operation_id,
-                reason=reason,
-            )
-        )
+        withdraw(self.emitter, Caller.of(attempt), held, reason)
 
     async def _settled_by_now(self, held: Verdict) -> ApprovalRecord | None:
         """As `_settled`; while the bus is away nothing is settled, and the caller waits on, up to its deadline."""

@@ -248,12 +248,25 @@ async def test_a_caller_that_leaves_withdraws_its_question(people: People) -> No
     held = Held(people.gateway)
     call = asyncio.ensure_future(held.send())
     await held.attempt()
-    await until(lambda: people.gateway.ingress and people.gateway.ingress.parts.gate.waiting)
+    await until(lambda: people.gateway.ingress and people.gateway.ingress.parts.gate._people)
     call.cancel()
     await until(lambda: people.gateway.events("ApprovalWithdrawn"))
     withdrawn = people.gateway.events("ApprovalWithdrawn")[0]
     assert withdrawn["approval_id"] == held.approval_id
     assert (await people.gateway.outcome())["outcome"] == "withdrawn"
+
+
+async def test_a_hold_that_comes_after_the_caller_left_is_withdrawn(people: People) -> None:
+    held, gateway = Held(people.gateway), people.gateway
+    gateway.decide = lambda attempt: None
+    call = asyncio.ensure_future(held.send())
+    attempt = await held.attempt()
+    call.cancel()
+    assert (await gateway.outcome())["outcome"] == "failed"
+    await gateway.verdict(attempt, held.decide(attempt))
+    await until(lambda: gateway.events("ApprovalWithdrawn"))
+    [withdrawn] = gateway.events("ApprovalWithdrawn")
+    assert (withdrawn["approval_id"], withdrawn["operation_id"]) == (held.approval_id, attempt.operation_id)
 
 
 @pytest.mark.parametrize("state", [ApprovalState.EXPIRED, ApprovalState.WITHDRAWN])
