@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from nats.aio.client import Client
 
 from services.runtime.data_dir import DataDir
@@ -17,6 +18,12 @@ from services.runtime.nats.provision import provision
 from services.runtime.nats.server import EmbeddedNats, passwords
 from services.runtime.settings.model import NatsSettings
 
+# On a machine whose cores are shared the time that one example took says nothing. `settings.default` is hypothesis's
+# own `ci` profile where the variable CI is set (.ci/run): the same examples each time, so that no change is refused
+# for what an earlier one did. Everywhere else new ones are drawn.
+settings.register_profile("shared", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
+
 
 def pytest_configure() -> None:
     """A shell starts background jobs with SIGINT ignored, and `countersign up` honours that; tests send it."""
@@ -24,7 +31,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     """Poll until `condition()` (or what it returns, awaited) is truthy; the deadline only ends a failing test."""
     async with asyncio.timeout(timeout):
         while True:

@@ -293,16 +293,18 @@ SEGMENT = st.one_of(
     st.text(max_size=40),
 )
 MANGLED = st.lists(SEGMENT, min_size=1, max_size=6).map(".".join)
+#: One verifier serves all examples, and drawing them may take its time.
+UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=UNHURRIED)
 @given(token=st.one_of(st.text(max_size=300), MANGLED))
 async def test_garbage_raises_nothing_but_token_rejected(token: str, verifier: TokenVerifier) -> None:
     with pytest.raises(TokenRejected):
         await verifier.verify(token)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=UNHURRIED)
 @given(
     claims=st.dictionaries(
         st.sampled_from(["sub", "groups", "email", "email_verified", "_claim_names", "nbf", "iat", "exp", "aud"]),

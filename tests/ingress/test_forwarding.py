@@ -171,9 +171,9 @@ async def test_a_disconnecting_agent_cancels_the_upstream_call(gateway: Gateway)
 
     gateway.upstream.answer = hang
     call = asyncio.ensure_future(gateway.call("GET", "/vendor/x").__aenter__())
-    await asyncio.wait_for(arrived.wait(), 5)
+    await asyncio.wait_for(arrived.wait(), 60)
     call.cancel()
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), 60)
     outcome = await gateway.outcome()
     assert (outcome["outcome"], outcome["error"]) == ("failed", "the agent disconnected")
 

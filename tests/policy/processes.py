@@ -71,7 +71,7 @@ async def start_copy(bus: Bus, directory: Path) -> Copy:
         sys.executable, *arguments, env=environment, stdout=PIPE, stderr=DEVNULL
     )
     assert process.stdout
-    line = await asyncio.wait_for(process.stdout.readline(), 30)
+    line = await asyncio.wait_for(process.stdout.readline(), 60)
     assert line, "the policy service did not start"
     return Copy(process, json.loads(line)["listening"]["policy"])
 
@@ -98,7 +98,7 @@ class Gate:
             subjects.of(attempt), attempt.model_dump_json().encode(), stream=subjects.AUDIT_STREAM
         )
 
-    async def verdict(self, attempt: OperationAttempted, timeout: float = 20.0) -> Verdict:
+    async def verdict(self, attempt: OperationAttempted, timeout: float = 60.0) -> Verdict:
         """Publish one attempt and wait for its verdict."""
         await self.attempt(attempt)
         heard = await until(lambda: self.verdicts.get(attempt.operation_id), timeout)

@@ -85,7 +85,7 @@ async def test_a_denial_reaches_whoever_runs_the_agent_in_the_rule_s_words_once(
 
 
 async def test_no_verdict_is_tried_again(providers: Providers) -> None:
-    providers.gateway.decide = SilentOnce()
+    providers.gateway.decide = SilentOnce(providers.gateway)
     client = model(providers)
     result = await AssistantAgent("helper", client).run(task="hello there")
     await client.close()

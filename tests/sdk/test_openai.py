@@ -63,7 +63,7 @@ async def test_a_denial_is_the_sdk_s_own_exception_with_the_rule_s_words_once(
 
 
 async def test_no_verdict_is_tried_again_by_the_sdk(client: openai.AsyncOpenAI, providers: Providers) -> None:
-    providers.gateway.decide = SilentOnce()
+    providers.gateway.decide = SilentOnce(providers.gateway)
     answer = await client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
     assert answer.choices[0].message.content == "You said: hello there"
     assert len(providers.gateway.attempts) == 2
