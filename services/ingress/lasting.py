@@ -41,6 +41,7 @@ class _Scope:
     """One operation that runs under a grant."""
 
     timeout: asyncio.Timeout
+    task: asyncio.Task[object] | None = field(default_factory=asyncio.current_task)
     why: str = "its window is over"
 
     def end(self, why: str) -> None:
@@ -48,6 +49,12 @@ class _Scope:
         if not self.timeout.expired():
             self.why = why
             self.timeout.reschedule(asyncio.get_running_loop().time())
+
+    def insist(self) -> None:
+        """Cancel again what goes on: Python 3.11's `wait_for` may have lost the first one (`runtime.tasks.end`)."""
+        if self.task and self.timeout.expired():
+            self.task.uncancel()  # one cancellation is the timeout's own; it would take two for somebody else's
+            self.task.cancel()
 
 
 @dataclass
@@ -78,9 +85,11 @@ class Lasting:
     async def run(self) -> None:
         """Look at each grant in use, forever."""
         while True:
+            over = [scope for watched in self._watched.values() for scope in watched.scopes if scope.timeout.expired()]
             for grant_id in list(self._watched):
                 await self._look(grant_id)
             await asyncio.sleep(LOOK)
+            self._insist(over)
 
     @asynccontextmanager
     async def under(self, grant: Grant | None) -> AsyncIterator[None]:
@@ -124,6 +133,12 @@ class Lasting:
         watched = self._watched.get(grant_id)
         if watched and self._monotonic() - watched.confirmed > PATIENCE:
             self._end(grant_id, "whether it still counts cannot be found out")
+
+    def _insist(self, scopes: list[_Scope]) -> None:
+        """What had to end a while ago and still runs."""
+        running = {scope for watched in self._watched.values() for scope in watched.scopes}
+        for scope in running.intersection(scopes):
+            scope.insist()
 
     def _end(self, grant_id: str, why: str) -> None:
         watched = self._watched.get(grant_id)
