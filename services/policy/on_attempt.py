@@ -43,6 +43,9 @@ class Judge:
         """Judge one attempt and publish the verdict; None is one that could not be read."""
         if attempt is None:
             return
+        if not self._store.confirmed:  # a denial would say that a rule was asked
+            log.warning("which policy is in force cannot be confirmed: no verdict", operation_id=attempt.operation_id)
+            return
         started = time.perf_counter()
         judgement = judge(self._store.policy, attempt, self._store.grants)
         self._metrics.seconds.observe(time.perf_counter() - started)

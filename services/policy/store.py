@@ -1,7 +1,7 @@
 """The policy and the grants in force, as the buckets have them: all copies of the service follow the same entries.
 
 A new policy that cannot be used is refused and the one before stays, also over a restart: the bucket keeps the last
-revisions. What cannot be confirmed for a while is no longer relied on: no grant counts, and nothing is allowed.
+revisions. What cannot be confirmed for a while is no longer relied on: no grant counts, and nothing is judged.
 """
 
 from datetime import datetime
@@ -48,6 +48,11 @@ class Store:
     def policy(self) -> Policy | None:
         """The policy in force; None when there is none, or none that can be confirmed."""
         return self._policy if self._policy_watch.trusted else None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is known which policy, if any, is in force."""
+        return self._policy_watch.trusted
 
     @property
     def grants(self) -> Grants:
