@@ -4,7 +4,9 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -126,12 +128,11 @@ VERIFIER_KEYS = "log.vkey"
 
 #: How far recording steps back where it shares cores with ingress and policy: the events are durable in JetStream
 #: already, so an insert may wait and an agent need not (`countersign_recorder_lag_seconds` shows by how much).
-YIELDS = 10
+YIELDS = 5
 
 
 async def start(context: Context) -> Running:
     """Open the database, connect, then record; with a ClickHouse server that is away, as soon as it is there."""
-    os.nice(YIELDS)
     parts = await _connect(context)
     health = StoreHealth(parts.store)
     writers = await _writers(parts)
@@ -149,7 +150,16 @@ async def start(context: Context) -> Running:
     runner, context.listening["recorder"] = await admin.serve(
         admin.application(context.health, context.registry), context.settings.listen.recorder
     )
+    _step_back()
     return Running(parts, writers, recording, readers, runner)
+
+
+def _step_back() -> None:
+    """Once it has started: every thread, for on Linux each has a niceness of its own, ClickHouse's too."""
+    threads = Path("/proc/self/task")
+    for thread in threads.iterdir() if threads.is_dir() else ():
+        with suppress(OSError):  # it has just ended
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), YIELDS)
 
 
 async def _connect(context: Context) -> Parts:
