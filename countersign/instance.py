@@ -30,7 +30,7 @@ from services.runtime.nats.permissions import Role
 from services.runtime.nats.provision import provision
 from services.runtime.nats.server import EmbeddedNats, NatsServerFailed, passwords
 from services.runtime.settings import Settings
-from services.runtime.tasks import TaskGroup
+from services.runtime.tasks import TaskGroup, heed_cancellation
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +77,7 @@ class Instance:
         tasks = TaskGroup("instance", on_error=self._give_up)
         try:
             applied = await self._start()
+            heed_cancellation()
             replace(self._data.endpoints, orjson.dumps(self.endpoints))
             on_ready(self.endpoints)
             tasks.start(keep_applied(self.policy_file, self._apply(self._admin()), applied), "policy file")
@@ -107,8 +108,10 @@ class Instance:
         client = await connect(admin)
         await provision(client, self._settings.nats)
         await client.close()
+        heed_cancellation()
         applied = seen(self.policy_file)
         await self._apply(admin)(self.policy_file)
+        heed_cancellation()
         await self._start_services()
         return applied
 

@@ -22,7 +22,7 @@ from schemas.subjects import AUDIT_STREAM
 from services.approver.store import BUS_ERRORS
 from services.runtime.nats.broker import of
 from services.runtime.nats.permissions import inbox
-from services.runtime.tasks import TaskGroup
+from services.runtime.tasks import TaskGroup, end
 
 AUDIT = JStream(AUDIT_STREAM, declare=False)
 #: Where pulled events arrive: only this role may listen there (services/runtime/nats/permissions.py).
@@ -98,9 +98,7 @@ class Here:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
 
 async def _keep(message: Msg) -> None:

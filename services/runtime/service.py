@@ -25,7 +25,7 @@ from services.runtime import logs
 from services.runtime.admin import Health
 from services.runtime.data_dir import DataDir
 from services.runtime.settings import Address, Settings, SettingsError, load
-from services.runtime.tasks import TaskGroup
+from services.runtime.tasks import TaskGroup, end
 from services.runtime.telemetry import tracer_provider
 
 log = structlog.get_logger(__name__)
@@ -148,8 +148,7 @@ async def _start_unless_stopped(start: Start, context: Context) -> Running | Non
     waiting.cancel()
     if starting.done():
         return starting.result()
-    starting.cancel()
-    await asyncio.gather(starting, return_exceptions=True)
+    await end(starting)
     return None
 
 
@@ -157,7 +156,8 @@ async def _stop(running: Running, context: Context) -> None:
     context.health.draining = True
     log.info("draining", seconds=context.settings.limits.drain)
     try:
-        await asyncio.wait_for(running.stop(), context.settings.limits.drain + 5)
+        async with asyncio.timeout(context.settings.limits.drain + 5):
+            await running.stop()
     except TimeoutError:
         log.warning("drain took too long; ending now")
 

@@ -5,7 +5,6 @@ again, to any copy's connection, and finds the decision made.
 """
 
 import asyncio
-from contextlib import suppress
 
 import aiohttp
 import structlog
@@ -18,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from services.approver.slack.interactions import Interactions, NotHandled
 from services.approver.slack.web import LOGGER
-from services.runtime.tasks import TaskGroup
+from services.runtime.tasks import TaskGroup, end
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +46,7 @@ class Socket:
     async def stop(self) -> None:
         """Take no more clicks."""
         if self._connecting is not None:
-            self._connecting.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._connecting
+            await end(self._connecting)
         await self._client.close()  # type: ignore[no-untyped-call]
 
     async def _connect(self) -> None:
