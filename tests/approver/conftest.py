@@ -92,7 +92,7 @@ class World:
         except KeyNotFoundError:
             return None
 
-    async def until_state(self, approval_id: str, state: str, timeout: float = 20) -> ApprovalRecord:
+    async def until_state(self, approval_id: str, state: str, timeout: float = 60) -> ApprovalRecord:
         """Wait for the entry to be in `state`."""
 
         async def look() -> ApprovalRecord | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+from nats.js.errors import NoKeysError
+from nats.js.kv import KeyValue
 
 from examples.slack_standin import SlackStandin
 from schemas import subjects
@@ -20,8 +22,10 @@ from schemas.verdicts import Decision
 from services.approver import binding, pending
 from services.approver.record import Held
 from services.approver.slack.blocks import APPROVE
+from services.ingress.liveness import announce
 from services.runtime import keys
 from services.runtime.settings.approvals import ApprovalSettings
+from services.runtime.tasks import TaskGroup
 from tests.approver.builders import person, question
 from tests.approver.conftest import PEOPLE, World
 from tests.conftest import until
@@ -61,13 +65,24 @@ async def test_a_dead_ingress_withdraws_what_its_callers_waited_for_and_nothing_
     monkeypatch.setattr("services.approver.sweeper.INGRESS_TTL", 0.5)
     await world.approver()
     bucket = await world.ingress.jetstream().key_value(subjects.INGRESSES_BUCKET)
-    await bucket.put("alive", b"")
+    announcing = TaskGroup("test")
+    announcing.start(announce(bucket, "alive"), "sign of life")
+    await until(lambda: _keys(bucket))
     dead = await world.ask(question(ingress="dead"))
     deferred = await world.ask(question(ingress="dead", wait=0))
     alive = await world.ask(question(ingress="alive"))
     assert "gone" in (await world.until_state(dead.approval_id, "withdrawn")).reason
+    await until(lambda: world.record(alive.approval_id))  # the last of the three
     for other in (deferred, alive):
         assert (await world.record(other.approval_id)).state == "requested"
+    await announcing.cancel()
+
+
+async def _keys(bucket: KeyValue) -> list[str]:
+    try:
+        return await bucket.keys()
+    except NoKeysError:
+        return []
 
 
 async def _leave(world: World, *, announced: bool, spent: bool = False) -> Held:
@@ -132,7 +147,7 @@ async def _process(world: World, tmp_path: Path, **approvals: Any) -> Process:
         stdout=PIPE, stderr=DEVNULL, env=os.environ,
     )  # fmt: skip
     assert process.stdout
-    line = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+    line = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
     assert line["service"] == "approver"
     return process
 
@@ -151,7 +166,7 @@ async def test_kill_9_keeps_what_is_pending_and_a_new_process_decides_it(world: 
         assert reply.status == 200
     await until(lambda: len(world.verdicts) == 2)
     second.terminate()
-    assert await asyncio.wait_for(second.wait(), 20) == 0
+    assert await asyncio.wait_for(second.wait(), 60) == 0
 
 
 async def test_the_bus_may_restart(world: World) -> None:
@@ -197,4 +212,4 @@ async def test_kill_9_with_a_question_in_slack_keeps_its_one_message_and_its_but
         await until(lambda: "Approved" in message.text, 60)
         assert len(slack.messages("C0APPROVE")) == 1
         second.terminate()
-        assert await asyncio.wait_for(second.wait(), 20) == 0
+        assert await asyncio.wait_for(second.wait(), 60) == 0

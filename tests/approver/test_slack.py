@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -11,9 +12,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from examples.slack_standin import ManualClock, Message, SlackStandin, User
 from examples.slack_standin.http_post import sign
 from schemas import subjects
+from schemas.base import utc_now
 from schemas.events import ApprovalRequested, ApprovalWithdrawn
 from schemas.verdicts import Decision
 from services.approver.__main__ import Approver
+from services.approver.pending import Expire
 from services.approver.record import asked as new_record
 from services.approver.slack.blocks import APPROVE, DENY, GRANT
 from services.approver.slack.blocks import message as message_of
@@ -307,10 +310,14 @@ async def test_a_question_that_expires_in_an_outage_never_opens(world: World, sl
 
 
 async def test_expiry_and_withdrawal_take_the_buttons_away(world: World, slack: SlackStandin) -> None:
-    await start(world, slack, "socket")
-    message = await posted(world, slack, question(expires=1))
+    approver = await start(world, slack, "socket")
+    asked = question()
+    message = await posted(world, slack, asked)
+    approver.desk.clock = lambda: utc_now() + timedelta(hours=1)
+    await approver.desk.decide(asked.approval_id, Expire())
     await until(lambda: buttons(message) == [])
     assert "Expired" in message.text
+    approver.desk.clock = utc_now
     asked = question()
     message = await posted(world, slack, asked)
     event = ApprovalWithdrawn(

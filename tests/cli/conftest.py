@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 SETTINGS = """
 listen: {http: 127.0.0.1:0, clickhouse: 127.0.0.1:0, policy: 127.0.0.1:0, approver: 127.0.0.1:0, recorder: 127.0.0.1:0}
+limits: {verdict_timeout: 20s}
 connectors:
   openai: {upstream: "https://api.invalid", inject: {header: Authorization, value: "Bearer ${env:MODEL_KEY}"}}
 approvals:
@@ -67,7 +69,7 @@ class Up:
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Cli:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
@@ -162,6 +164,15 @@ def standins(cli: Cli) -> Iterator[Callable[..., Up]]:
             _end(up)
 
 
+def eventually(condition: Callable[[], Any]) -> Any:
+    """`until` for tests without a loop: what `condition` returns, once that is something."""
+    deadline = time.monotonic() + 90
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return result
+
+
 def _text(stream: TextIOWrapper) -> str:
     """What was written; a column of the record may hold bytes that are no text."""
     return stream.buffer.getvalue().decode(errors="replace")  # type: ignore[attr-defined]
@@ -173,7 +184,7 @@ def _end(up: Up) -> None:
         up.process.kill()
         for process in below:
             _kill(process)
-    up.process.wait(30)
+    up.process.wait(60)
     if up.process.stdout:
         up.process.stdout.close()
 

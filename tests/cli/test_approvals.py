@@ -18,6 +18,7 @@ from tests.conftest import until
 SETTINGS = """
 listen: {{http: 127.0.0.1:0, clickhouse: 127.0.0.1:0, policy: 127.0.0.1:0, approver: 127.0.0.1:0, recorder: 127.0.0.1:0,
          tls: auto}}
+limits: {{verdict_timeout: 20s}}
 connectors:
   vendor: {{upstream: "{upstream}"}}
 """

@@ -75,10 +75,15 @@ class Agents:
         return asyncio.create_task(self.post("refunds", nonce, timeout=120))
 
     async def ask(self, nonce: str, **options: Any) -> str:
-        """Put a question without waiting; its approval id."""
+        """Put a question without waiting; its approval id, once reviewers see it."""
         reply = await self.post("refunds", nonce, headers={"Prefer": "respond-async"}, **options)
         assert reply.status == 202, reply
+        await self.asked(reply.approval_id)
         return reply.approval_id
+
+    async def asked(self, approval_id: str) -> None:
+        """A 202 says that the question is stored; an approver reads it from the stream a moment later."""
+        await until(lambda: self.state(approval_id))
 
     async def decide(self, verb: str, approval_id: str, subject: str = "ada", **claims: Any) -> Reply:
         """As a reviewer of the group that is asked."""

@@ -59,7 +59,7 @@ class Audit:
             raise Unavailable(str(error)) from error
         if reply.status != 200:
             raise Unavailable(text)
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in text.split("\n") if line]  # sealed bytes may read as other line ends
 
     async def one(self, query: str) -> dict[str, Any]:
         """The only row."""

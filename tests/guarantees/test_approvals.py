@@ -20,7 +20,7 @@ from tests.guarantees.agents import Agents
 from tests.guarantees.record import Audit, drained
 from tests.guarantees.stack import Stack
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 #: Seconds without a bus: longer than an ingress waits for one answer of JetStream (nats-py's default of 5 s).
 BUS_AWAY = 7.0
@@ -161,6 +161,7 @@ async def test_a_grant_outlives_approver_and_policy_and_ends_when_it_is_revoked(
     agents = Agents(stack)
     ada = stack.token("ada", ("finance",), kind="human")
     asked = await agents.post("payouts", agents.nonce(), headers={"Prefer": "respond-async"})
+    await agents.asked(asked.approval_id)
     decision = {"reason": "for today", "grant_seconds": 600}
     path = f"/-/approvals/{asked.approval_id}/approve"
     assert (await agents.call("POST", path, token=ada, json=decision)).status == 200

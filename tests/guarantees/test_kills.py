@@ -10,10 +10,10 @@ from tests.guarantees.record import drained, examine, ingresses
 from tests.guarantees.stack import Stack
 from tests.guarantees.traffic import Traffic
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-#: Requests between the beginning of a phase and its death, and while the process is dead.
-BEFORE, MEANWHILE, AFTER = (10, 60), 10, 20
+#: Replies between the beginning of a phase and its death, while the process is dead (one of each client), and after.
+BEFORE, MEANWHILE, AFTER = (10, 60), 8, 20
 
 
 async def dies(stack: Stack, traffic: Traffic, name: str, chance: random.Random) -> None:

@@ -11,7 +11,7 @@ from tests.guarantees.agents import Agents
 from tests.guarantees.record import Audit, drained
 from tests.guarantees.stack import OPERATIONS, Stack
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @asynccontextmanager

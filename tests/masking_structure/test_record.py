@@ -9,14 +9,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
-import pytest
-
 from services.ingress.masking.entities import ENTITIES
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, eventually
 from tests.masking.corpus import Sample, positives
 from tests.masking_structure.streams import DOCUMENTS, TEXTS
-
-pytestmark = pytest.mark.timeout(180)
 
 POLICY = """
 rules:
@@ -69,7 +65,7 @@ def ask(url: str, path: str, token: str, text: str) -> bytes:
         data=json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=20) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return reply.read()
 
 
@@ -78,6 +74,7 @@ def test_no_value_reaches_the_agent_the_model_or_any_table(tmp_path: Path) -> No
     with serving() as model:
         settings = {
             "listen": dict.fromkeys(("http", "clickhouse", "policy", "approver", "recorder"), "127.0.0.1:0"),
+            "limits": {"verdict_timeout": "20s"},
             "connectors": {"model": {"upstream": model}},
         }
         (tmp_path / "countersign.yaml").write_text(json.dumps(settings))
@@ -109,11 +106,13 @@ def _exchange(url: str, token: str, number: int, sample: Sample) -> Iterator[str
 
 def _tables(cli: Cli, operations: int) -> str:
     """Every row of every table, unescaped, once all has been written."""
-    for _ in range(300):
+
+    def written() -> bool:
         done = cli.run("audit", "sql", "SELECT countIf(outcome = 'forwarded') FROM operations").stdout.strip()
         frames = cli.run("audit", "sql", "SELECT count() FROM frames").stdout.strip()
-        if int(done or 0) >= operations and int(frames or 0) >= operations:
-            break
+        return int(done or 0) >= operations and int(frames or 0) >= operations
+
+    eventually(written)
     names = cli.run("audit", "sql", "SHOW TABLES").stdout.split()
     assert {"attempts", "outcomes", "events", "frames"} <= set(names)
     return "".join(cli.run("audit", "sql", f"SELECT * FROM {name}", "--format", "TSVRaw").stdout for name in names)

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.cli.conftest import REPOSITORY, Cli, Up
+from tests.cli.conftest import REPOSITORY, Cli, Up, eventually
 from tests.postgres.server import Server
 
 EXAMPLE = REPOSITORY / "examples" / "postgres"
@@ -35,7 +35,7 @@ def up(postgres: Server, shop: str, tmp_path_factory: pytest.TempPathFactory) ->
     """The example's two files, running; only the addresses differ, and TLS is on."""
     cli = Cli(tmp_path_factory.mktemp("example"))
     settings = yaml.safe_load((EXAMPLE / "countersign.yaml").read_text())
-    settings["listen"] = LISTEN | {"tls": "auto"}
+    settings["listen"], settings["limits"] = LISTEN | {"tls": "auto"}, {"verdict_timeout": "20s"}
     settings["connectors"]["orders"]["upstream"] = {
         "host": postgres.host, "port": postgres.port, "database": shop, "sslmode": "disable",
     }  # fmt: skip
@@ -88,7 +88,7 @@ def test_psql_over_the_line_that_up_prints(up: tuple[Cli, Up], postgres: Server)
         env={"PATH": os.environ["PATH"], "PGPASSWORD": given["password"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("London\n", "")
@@ -99,11 +99,12 @@ def test_it_is_on_record(up: tuple[Cli, Up], postgres: Server) -> None:
     with psycopg.connect(**options(cli, running), autocommit=True) as connection:
         connection.execute("SELECT city FROM customers WHERE id = %s", (1,))
     query = "SELECT action, outcome, rows FROM operations WHERE statement LIKE '%WHERE id =%'"
-    for _ in range(300):
+
+    def forwarded() -> str:
         shown = cli.run("audit", "sql", query, "--format", "JSONEachRow").stdout
-        if "forwarded" in shown:
-            break
-    row = json.loads(shown.splitlines()[0])
+        return shown if "forwarded" in shown else ""
+
+    row = json.loads(eventually(forwarded).splitlines()[0])
     assert (row["action"], row["outcome"], int(row["rows"])) == ("sql.select", "forwarded", 1)
     everything = cli.run("audit", "sql", "SELECT * FROM events", "--format", "JSONEachRow").stdout
     everything += Path(running.log).read_text()

@@ -130,7 +130,8 @@ async def test_disconnecting_takes_the_question_back(gateway: Gateway) -> None:
     await booted(gateway)
     async with through(gateway) as wire:
         wire.send(Parse(b"", b"DELETE FROM t WHERE n = $1"), Bind(b"", b"", parameters=(b"1",)), Execute(b""), Sync())
-        await gateway.approval()
+        while not isinstance(await wire.next(), backend.Report):
+            pass  # up to the notice that people were asked
     withdrawn = await gateway.until_event("ApprovalWithdrawn")
     assert withdrawn["reason"] == "the caller disconnected"
     [outcome] = await gateway.outcomes()

@@ -92,6 +92,7 @@ async def through(gateway: Gateway, **parameters: str) -> AsyncIterator[Wire]:
         yield wire
     finally:
         await wire.close()
+    await gateway.heard()
 
 
 @asynccontextmanager

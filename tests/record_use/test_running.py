@@ -14,12 +14,13 @@ import pytest
 import yaml
 
 from services.recorder.delivery.webhook import signature
-from tests.cli.conftest import Cli, Up
+from tests.cli.conftest import Cli, Up, eventually
 from tests.record_use.test_export import check
 
 KEY = b"k" * 32
 SETTINGS: dict[str, Any] = {
     "listen": dict.fromkeys(("http", "postgres", "clickhouse", "policy", "approver", "recorder"), "127.0.0.1:0"),
+    "limits": {"verdict_timeout": "20s"},
     "connectors": {"vendor": {"protocol": "http", "upstream": "http://127.0.0.1:1"}},
 }
 POLICY = "rules:\n  - {name: never-delete, when: action == 'http.delete', deny: deletions are not for agents}\n"
@@ -63,12 +64,13 @@ def ask(up: Up, token: str, method: str) -> int:
 
 def patiently(cli: Cli, *arguments: str) -> list[dict[str, Any]]:
     """What the command prints, once it is something: the recorder writes twice a second."""
-    for _ in range(300):
+
+    def look() -> list[dict[str, Any]]:
         ended = cli.run(*arguments)
         assert (ended.returncode, ended.stderr) == (0, "")
-        if found := json.loads(ended.stdout):
-            return list(found)
-    raise AssertionError("nothing was recorded")
+        return list(json.loads(ended.stdout))
+
+    return eventually(look)
 
 
 def test_a_running_instance_lists_replays_exports_and_delivers(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -89,11 +91,7 @@ def test_a_running_instance_lists_replays_exports_and_delivers(tmp_path_factory:
             said = cli.run("replay", session["session_id"], "--speed", "max").stdout
             assert "cleaner asks vendor for http.delete" in said
             assert "reason: deletions are not for agents" in said
-            for _ in range(3000):
-                if taken:
-                    break
-                threading.Event().wait(0.01)
-            (event,) = taken
+            (event,) = eventually(lambda: taken)
             check(event)
             assert (event["actor"]["user"]["name"], event["action"], event["activity_name"]) == (
                 "cleaner",
