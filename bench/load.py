@@ -83,7 +83,8 @@ async def run(url: str, token: str, clients: int, seconds: float, body: bytes) -
             host,
             int(port),
         )
-    await asyncio.wait_for(asyncio.gather(*futures), seconds + 60)
+    async with asyncio.timeout(seconds + 60):
+        await asyncio.gather(*futures)
     result.seconds = time.perf_counter() - started
     return result
 

@@ -145,7 +145,8 @@ async def end(process: Process, patience: float) -> None:
     """SIGTERM, then SIGKILL after `patience` seconds; returns when the process has ended."""
     _send(process, signal.SIGTERM)
     try:
-        await asyncio.wait_for(process.wait(), patience)
+        async with asyncio.timeout(patience):
+            await process.wait()
     except TimeoutError:
         log.warning("child did not stop in time; killing it", pid=process.pid)
         _send(process, signal.SIGKILL)

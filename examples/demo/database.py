@@ -51,7 +51,8 @@ async def _drop(agent: AsyncConnection[TupleRow]) -> None:
 
 async def _write(agent: AsyncConnection[TupleRow]) -> None:
     screen.event("agent", WRITE)
-    cursor = await asyncio.wait_for(agent.execute(sql.SQL(WRITE)), 360)
+    async with asyncio.timeout(360):
+        cursor = await agent.execute(sql.SQL(WRITE))
     screen.expect("the update ran once a person had approved it", cursor.statusmessage, "UPDATE 2")
 
 

@@ -135,7 +135,8 @@ def _tail(log: Path) -> str:
 
 async def _endpoints(child: Process, log: Path) -> dict[str, str]:
     assert child.stdout
-    line = await asyncio.wait_for(child.stdout.readline(), START)
+    async with asyncio.timeout(START):
+        line = await child.stdout.readline()
     if not line:
         raise Different(f"countersign up did not start: {_tail(log)}")
     found: dict[str, str] = json.loads(line)

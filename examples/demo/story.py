@@ -68,7 +68,8 @@ async def _work(stage: Stage, token: str) -> None:
     agent, client = assistant(stage.gateway, token, screen.event)
     clicking = asyncio.gather(_click(stage))
     try:
-        result = await asyncio.wait_for(agent.run(task=TASK), PATIENCE + 60)
+        async with asyncio.timeout(PATIENCE + 60):
+            result = await agent.run(task=TASK)
         await clicking
     finally:
         clicking.cancel()

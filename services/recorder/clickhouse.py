@@ -86,9 +86,8 @@ class Store:
             return
         self._closed = True
         with suppress(TimeoutError):  # a call that hangs in the engine cannot be interrupted from outside
-            await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect), self._timeout
-            )
+            async with asyncio.timeout(self._timeout):
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------------ below: on the dedicated thread
@@ -99,7 +98,8 @@ class Store:
         limit = self._timeout if timeout is None else timeout
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
         try:
-            return await asyncio.wait_for(future, limit + _CALL_GRACE)
+            async with asyncio.timeout(limit + _CALL_GRACE):
+                return await future
         except TimeoutError:
             raise StoreUnavailable(f"no answer from {self.address} within {limit:g} s") from None
 

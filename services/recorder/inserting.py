@@ -179,7 +179,8 @@ class Inserter:
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     def _report(self, state: RetryCallState, table: Table) -> None:
         self._repeated = True

@@ -256,7 +256,8 @@ class StreamWriter:
     async def _pause(self, seconds: float) -> bool:
         """Wait; True at once when the turn has ended."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
         return self._ended.is_set()
 
     def _show_writing(self, writing: bool) -> None:

@@ -114,7 +114,8 @@ class Questions:
     async def _wait(self, seconds: float, why: MailTrouble) -> None:
         """Raises `why` when this copy stops meanwhile."""
         try:
-            await asyncio.wait_for(self.stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
         except TimeoutError:
             return
         raise why

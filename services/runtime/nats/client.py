@@ -18,11 +18,14 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from services.runtime.data_dir import DataDir
+from services.runtime.nats.cancellation import keep_cancellations
 from services.runtime.nats.permissions import Role, inbox
 from services.runtime.settings import SettingsError, reveal
 from services.runtime.settings.model import NatsSettings
 
 log = structlog.get_logger(__name__)
+
+keep_cancellations()
 
 #: Seconds between attempts to reconnect; a service keeps trying as long as it lives.
 RECONNECT_WAIT = 0.25
