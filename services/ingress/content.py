@@ -14,6 +14,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 #: Content is never unpacked to more than this many times the inspection window (a compression bomb stays small).
 MAX_EXPANSION = 8
+#: Most members of one body (RFC 1952, section 2.2). Tools that write in blocks make one for every 16 KiB or more; each
+#: costs a copy of what follows it.
+MAX_MEMBERS = 256
 #: Charsets in which a byte below 128 is the ASCII character: whoever takes the bytes for UTF-8 sees the same values.
 ASCII_BASED = frozenset(
     ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "iso-8859-15", "windows-1252", "cp1252")
@@ -58,7 +61,13 @@ def coding_of(fields: CIMultiDict[str] | CIMultiDictProxy[str]) -> str:
 
 
 class Decompressor(Protocol):
-    """Bytes in, bytes out."""
+    """Bytes in, bytes out, up to the end of one member."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
 
@@ -87,17 +96,9 @@ class Content:
     @cached_property
     def plain(self) -> bytes | None:
         """Without its coding, or None when it cannot be undone within bounds."""
-        if not self.coding:
+        if not self.coding or not self.raw:
             return self.raw
-        unpack = decompressor(self.coding)
-        if unpack is None:
-            return None
-        limit = max(len(self.raw), 4096) * MAX_EXPANSION
-        try:
-            data = unpack.decompress(self.raw, limit)
-        except zlib.error:
-            return None
-        return data if len(data) < limit else None
+        return _unpacked(self.raw, self.coding, max(len(self.raw), 4096) * MAX_EXPANSION, whole=self.complete)
 
     @property
     def text(self) -> str | None:
@@ -134,6 +135,29 @@ class Content:
             return orjson.loads(text)
         except ValueError:
             return None
+
+
+def _unpacked(data: bytes, coding: str, limit: int, *, whole: bool) -> bytes | None:
+    """All members one after another, as a reader takes them (RFC 1952, section 2.2); None when any of it cannot be.
+
+    Of a `whole` body nothing may be missing: what one reader takes for broken, another reads as far as it goes.
+    """
+    parts: list[bytes] = []
+    for _ in range(MAX_MEMBERS):
+        unpack = decompressor(coding)
+        if unpack is None:
+            return None
+        try:
+            parts.append(unpack.decompress(data, limit))
+        except zlib.error:
+            return None
+        limit -= len(parts[-1])
+        if limit <= 0:
+            return None
+        data = unpack.unused_data
+        if not data:
+            return b"".join(parts) if unpack.eof or not whole else None
+    return None
 
 
 def _decode(data: bytes, charset: str, *, whole: bool) -> str | None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.verdicts import MaskObligation
-from services.ingress.content import Content, media_type
+from services.ingress.content import MAX_MEMBERS, Content, media_type
 from services.ingress.errors import Denied, GatewayError
 from services.ingress.inspection import OPAQUE, Inspector
 from services.ingress.masking import ENTITIES, MaskingError, Replacer
@@ -115,6 +115,16 @@ def test_encoded_content_is_unpacked() -> None:
         assert reply(packed, "application/json", coding) == b'{"a":"[EMAIL]"}'
     twice = gzip.compress(b'{"a":"bob@exam') + gzip.compress(b'ple.com"}')
     assert reply(twice, "application/json", "gzip") == b'{"a":"[EMAIL]"}'
+    assert request(twice, "application/json", "gzip") == b'{"a":"[EMAIL]"}'
+
+
+def test_every_member_of_an_encoded_body_is_inspected() -> None:
+    hidden = gzip.compress(b"note: hello\n") + gzip.compress(b"bob@example.com")
+    recorded = INSPECTOR.inspect(Content(hidden, media_type("text/plain"), "gzip"))
+    assert recorded.findings == {"EMAIL": 1}
+    assert recorded.recorded.startswith("note: hello\nEMAIL#")
+    window = Content(hidden[:-9], media_type("text/plain"), "gzip", complete=False)
+    assert INSPECTOR.inspect(window).recorded.startswith("note: hello")
 
 
 @pytest.mark.parametrize(
@@ -123,14 +133,23 @@ def test_encoded_content_is_unpacked() -> None:
         ("br", b"x"),
         ("gzip", b"no gzip"),
         ("gzip", gzip.compress(b"cut off" * 50)[:-9]),
+        ("gzip", gzip.compress(b"whole") + b"more"),
         ("gzip", gzip.compress(b"\0" * (INFLATE_LIMIT + 1))),
     ],
-    ids=["unknown", "broken", "cut off", "a bomb"],
+    ids=["unknown", "broken", "cut off", "followed", "a bomb"],
 )
 def test_a_coding_that_cannot_be_undone_is_refused(coding: str, data: bytes) -> None:
     with pytest.raises(GatewayError) as refused:
         reply(data, "text/plain", coding, size=1 << 20)
     assert refused.value.code == "mask_failed"
+    with pytest.raises(Denied):
+        request(data, "text/plain", coding)
+    assert INSPECTOR.inspect(Content(data, media_type("text/plain"), coding)).recorded == OPAQUE
+
+
+def test_a_body_of_more_members_than_anybody_writes_is_not_read() -> None:
+    assert Content(gzip.compress(b"x") * MAX_MEMBERS, media_type("text/plain"), "gzip").text == "x" * MAX_MEMBERS
+    assert Content(gzip.compress(b"x") * (MAX_MEMBERS + 1), media_type("text/plain"), "gzip").opaque
 
 
 def test_binary_is_refused_or_passed_as_the_rule_says() -> None:
