@@ -21,8 +21,17 @@ def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """The text without these spellings."""
     for secret in secrets:
-        text = text.replace(secret, "*" * len(secret))
+        if secret in text:
+            text = text.replace(secret, "*" * len(secret))
     return text
+
+
+def scrub_bytes(data: bytes, secrets: Iterable[bytes]) -> bytes:
+    """The same for a body that is whole."""
+    for secret in secrets:
+        if secret in data:
+            data = data.replace(secret, b"*" * len(secret))
+    return data
 
 
 class Scrubber:
@@ -35,9 +44,7 @@ class Scrubber:
 
     def feed(self, data: bytes) -> bytes:
         """What of it, and of what was held back, can be passed on now."""
-        data = self._held + data if self._held else data
-        for secret in self._secrets:
-            data = data.replace(secret, b"*" * len(secret))
+        data = scrub_bytes(self._held + data if self._held else data, self._secrets)
         begun = max((_begun(data, secret) for secret in self._secrets), default=0)
         self._held = data[len(data) - begun :] if begun else b""
         return data[: len(data) - begun] if begun else data

@@ -20,7 +20,7 @@ from yarl import URL
 from schemas.events import Outcome
 from schemas.operations import Connector
 from services.ingress.errors import UpstreamError
-from services.ingress.scrubbing import Scrubber, scrub, spellings
+from services.ingress.scrubbing import Scrubber, scrub, scrub_bytes, spellings
 from services.runtime.settings import SettingsError, reveal
 from services.runtime.settings.connectors import HttpConnector, Inject, UpstreamTls
 
@@ -75,13 +75,11 @@ class Upstream:
         self.connector = Connector(name=name, protocol="http", tags=settings.tags)
         self._credential = Credential.read(settings.inject, f"connectors.{name}.inject")
         self._secrets = self._credential.secrets
+        self._secret_bytes = tuple(secret.encode() for secret in self._secrets)
+        #: Header fields that are ours to set, in lower case.
+        self.injected_fields = frozenset(name.lower() for name in self._credential.fields)
         self._tls = _tls_context(settings.tls, f"connectors.{name}.tls")
         self._session: ClientSession | None = None
-
-    @property
-    def injected_fields(self) -> frozenset[str]:
-        """Header fields that are ours to set."""
-        return frozenset(self._credential.fields)
 
     def with_credential(self, query: str) -> str:
         """The query with our parameter in it, and the agent's of that name gone; otherwise as it was sent."""
@@ -90,9 +88,11 @@ class Upstream:
         ours = (f"{quote(name)}={quote(value, safe='')}" for name, value in self._credential.query.items())
         return "&".join([*self._kept(query), *ours])
 
-    def fields_of(self, reply: ClientResponse) -> CIMultiDict[str]:
-        """The reply's fields without our credential, should the upstream repeat it."""
-        fields = CIMultiDict((name, scrub(value, self._secrets)) for name, value in reply.headers.items())
+    def scrub_fields(self, fields: CIMultiDict[str]) -> CIMultiDict[str]:
+        """A reply's fields without our credential, should the upstream repeat it."""
+        everything = "\n".join(fields.values())
+        if any(secret in everything for secret in self._secrets):
+            fields = CIMultiDict((name, scrub(value, self._secrets)) for name, value in fields.items())
         for name in _WITH_ADDRESS:
             if name in fields:
                 fields[name] = self._without_credential(fields[name])
@@ -100,8 +100,7 @@ class Upstream:
 
     def clean(self, data: bytes) -> bytes:
         """A whole message of the upstream without our credential."""
-        scrubber = Scrubber(self._secrets)
-        return scrubber.feed(data) + scrubber.close()
+        return scrub_bytes(data, self._secret_bytes)
 
     def _without_credential(self, address: str) -> str:
         """A redirect that keeps the query would hand the agent our parameter, and the agent would send it back."""
@@ -116,11 +115,8 @@ class Upstream:
         """The pairs that are not ours to set."""
         return [pair for pair in query.split("&") if pair and _name_of(pair) not in self._credential.query]
 
-    @asynccontextmanager
-    async def request(
-        self, method: str, path: str, query: str, fields: CIMultiDict[str], body: Body
-    ) -> AsyncIterator[ClientResponse]:
-        """Send a request and yield the reply once its head is there. Raises UpstreamError.
+    async def request(self, method: str, path: str, query: str, fields: CIMultiDict[str], body: Body) -> ClientResponse:
+        """Send a request; the reply, once its head is there, is its caller's to close. Raises UpstreamError.
 
         A body that is an iterator is sent as it comes, with `fields["Content-Length"]` or else chunked.
         """
@@ -129,7 +125,7 @@ class Upstream:
         url = URL(f"{self.settings.upstream}{path}" + (f"?{query}" if query else ""), encoded=True)
         try:
             async with asyncio.timeout(self.settings.timeouts.first_byte):
-                reply = await self._open().request(
+                return await self._open().request(
                     method,
                     url,
                     headers=fields,
@@ -140,11 +136,11 @@ class Upstream:
                 )
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
             raise explain(error) from error
-        try:
-            yield reply
-        finally:
-            if not reply.closed:
-                reply.close()
+
+    def arrived(self, reply: ClientResponse) -> bytes | None:
+        """The whole body without our credential if it is here already, as most small ones are; else `chunks` has it."""
+        content = reply.content
+        return self.clean(content.read_nowait()) if content.is_eof() and content.exception() is None else None
 
     async def chunks(self, reply: ClientResponse) -> AsyncIterator[bytes]:
         """The reply's body as it arrives, not decoded, without our credential.

@@ -22,13 +22,13 @@ from schemas.operations import Asked, Operation
 from schemas.verdicts import Decision, Verdict
 from services.ingress.admission import check_scope, token_in
 from services.ingress.classify import http as classify
-from services.ingress.content import Content, coding_of, media_type
-from services.ingress.errors import AgentError, AgentGone, Denied, GatewayError, denied
+from services.ingress.content import Content
+from services.ingress.errors import AgentError, Denied, GatewayError, denied
 from services.ingress.holding import PENDING
 from services.ingress.parts import Parts
-from services.ingress.protocols.http import headers, preferences, replies, reply, websocket
+from services.ingress.protocols.http import headers, inbound, preferences, replies, reply, websocket
 from services.ingress.protocols.http.connection import Connection
-from services.ingress.protocols.http.outbound import Outbound, prepare
+from services.ingress.protocols.http.outbound import prepare
 from services.ingress.protocols.http.preferences import Preferences
 from services.ingress.protocols.http.target import Target, TargetRefused, parse
 from services.ingress.story import Story
@@ -78,7 +78,7 @@ class Exchange:
         self.target = _target(self.request)
         self.identity = await self.parts.admission.admit(token_in(self.request.headers))
         self.upstream = self._upstream(self.target, self.identity)
-        content, rest = await self._content()
+        content, rest = await inbound.read(self.request, self.upstream.settings.max_body, self.parts.settings.limits)
         operation = self._operation(content)
         verdict = await self._judge(operation)
         if verdict.decision is Decision.HOLD:
@@ -88,10 +88,10 @@ class Exchange:
             return await websocket.relay(
                 self.parts, self.request, self.story, self.upstream, self.target, verdict, lasting
             )
+        if self.grant is None:
+            return await self._forward(content, rest, verdict)
         async with self.parts.lasting.under(self.grant):
-            mask = verdict.obligations.mask
-            outbound = await prepare(self.parts, self.target, content, rest, mask, self.story)
-            return await self._forward(outbound, verdict)
+            return await self._forward(content, rest, verdict)
 
     def _upstream(self, target: Target, identity: Identity) -> Upstream:
         upstream = self.parts.upstreams.get(target.connector)
@@ -101,21 +101,6 @@ class Exchange:
         self.story.connector = target.connector
         check_scope(identity, target.connector)
         return upstream
-
-    async def _content(self) -> tuple[Content, AsyncIterator[bytes] | None]:
-        """The body up to the inspection window, and what follows it."""
-        assert self.upstream
-        request, limit = self.request, self.upstream.settings.max_body
-        if (request.content_length or 0) > limit:
-            raise AgentError(413, "too_large", f"the body is larger than this connector's {limit} bytes", close=True)
-        await _continue(request)
-        fields = request.headers
-        media, coding = media_type(fields.get("Content-Type", "")), coding_of(fields)
-        if not request.can_read_body:
-            return Content(b"", media, coding), None
-        chunks = _incoming(request, limit, self.parts.settings.limits.request_idle)
-        raw, complete = await _window(chunks, self.parts.settings.limits.inspection_window)
-        return Content(raw, media, coding, complete), None if complete else chunks
 
     def _operation(self, content: Content) -> Operation:
         assert self.target
@@ -196,17 +181,23 @@ class Exchange:
             run=self.parts.inspector.line(fields.get("Countersign-Run", "")[:MAX_RUN]).recorded,
         )
 
-    async def _forward(self, outbound: Outbound, verdict: Verdict) -> web.StreamResponse:
+    async def _forward(
+        self, content: Content, rest: AsyncIterator[bytes] | None, verdict: Verdict
+    ) -> web.StreamResponse:
+        assert self.target
         assert self.upstream
+        outbound = await prepare(self.parts, self.target, content, rest, verdict.obligations.mask, self.story)
         fields = headers.for_upstream(self.request.headers, injected=self.upstream.injected_fields)
         fields["traceparent"] = self.story.traceparent
         outbound.adjust(fields, self.request.content_length)
         reply.negotiate_coding(fields, verdict)
         self.story.reached_upstream = True
-        async with self.upstream.request(
-            self.request.method, outbound.path, outbound.query, fields, outbound.body
-        ) as answer:
+        answer = await self.upstream.request(self.request.method, outbound.path, outbound.query, fields, outbound.body)
+        try:
             sent = await reply.send(self.parts, self.request, answer, self.upstream, self.story, verdict)
+        finally:
+            if not answer.closed:
+                answer.close()
         self.story.finish(Outcome.FORWARDED, status=str(answer.status))
         return sent
 
@@ -256,49 +247,3 @@ def _target(request: web.BaseRequest) -> Target:
         return parse(request.raw_path)
     except TargetRefused as error:
         raise AgentError(400, "bad_target", str(error), close=True) from None
-
-
-async def _continue(request: web.BaseRequest) -> None:
-    """RFC 9110, section 10.1.1: ask for the body only once we are willing to read it."""
-    expect = request.headers.get("Expect")
-    if expect is None:
-        return
-    if expect.lower() != "100-continue":
-        raise AgentError(417, "expectation_failed", "the only expectation that can be met is 100-continue", close=True)
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-async def _incoming(request: web.BaseRequest, limit: int, idle: float) -> AsyncIterator[bytes]:
-    """The request's body as it arrives. Raises AgentError when it is too large, too slow or broken."""
-    received = 0
-    content = request.content
-    while not content.at_eof():
-        try:
-            if content.is_eof():  # it has all arrived: no waiting, no timer
-                data = await content.readany()
-            else:
-                async with asyncio.timeout(idle):
-                    data = await content.readany()
-        except TimeoutError:
-            raise AgentError(408, "body_timeout", "the body did not arrive in time", close=True) from None
-        except web.RequestPayloadError:
-            raise AgentError(400, "malformed", "the body's framing is broken", close=True) from None
-        except (RuntimeError, ConnectionError):  # aiohttp's "Connection closed."
-            raise AgentGone(400, "agent_gone", "the agent disconnected", close=True) from None
-        received += len(data)
-        if received > limit:
-            raise AgentError(413, "too_large", f"the body is larger than this connector's {limit} bytes", close=True)
-        if data:
-            yield data
-
-
-async def _window(chunks: AsyncIterator[bytes], window: int) -> tuple[bytes, bool]:
-    """Read until the body ends or the window is full; True when it ended."""
-    read: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        read.append(chunk)
-        size += len(chunk)
-        if size > window:
-            return b"".join(read), False
-    return b"".join(read), True

@@ -1,9 +1,9 @@
 """Which header fields pass, in both directions (RFC 9110, section 7.6; RFC 6265 for cookies). Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiMapping
 
 #: Connection-level fields that never pass (RFC 9110, section 7.6.1), and those a proxy must not invent trust in.
 HOP_BY_HOP = frozenset(
@@ -26,31 +26,35 @@ OWN_PREFIX = "countersign-"
 #: Fields that say where a request came from: what the agent claims is not passed on as if we had seen it.
 FORWARDING = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
 
+#: Never sent to an upstream. Host and Content-Length are the client library's to set; `Expect` was answered by us.
+_NOT_FOR_UPSTREAM = HOP_BY_HOP | FORWARDING | {*TOKEN_FIELDS, "host", "content-length", "expect", "prefer"}
+#: Never sent to an agent; Content-Length is decided by who sends the body.
+_NOT_FOR_AGENT = HOP_BY_HOP | {"content-length"}
+
 Fields = CIMultiDict[str]
 
 
-def for_upstream(received: Mapping[str, str], *, injected: Iterable[str] = ()) -> Fields:
+def for_upstream(received: MultiMapping[str], *, injected: Collection[str] = ()) -> Fields:
     """The agent's fields as the upstream may see them: no hop-by-hop, no token, nothing where we inject.
 
-    Host and Content-Length are the client library's to set; `Expect` was answered by us.
+    `injected` are lower-case names.
     """
-    dropped = HOP_BY_HOP | FORWARDING | {*TOKEN_FIELDS, "host", "content-length", "expect", "prefer"}
-    dropped |= _named_by_connection(received) | {name.lower() for name in injected}
-    return CIMultiDict(
-        (name, value)
-        for name, value in received.items()
-        if name.lower() not in dropped and not name.lower().startswith(OWN_PREFIX)
-    )
+    return _kept(received, _NOT_FOR_UPSTREAM, injected)
 
 
-def for_agent(received: Mapping[str, str]) -> Fields:
-    """The upstream's fields as the agent may see them; Content-Length is decided by who sends the body."""
-    dropped = HOP_BY_HOP | {"content-length"} | _named_by_connection(received)
-    return CIMultiDict(
-        (name, value)
-        for name, value in received.items()
-        if name.lower() not in dropped and not name.lower().startswith(OWN_PREFIX)
-    )
+def for_agent(received: MultiMapping[str]) -> Fields:
+    """The upstream's fields as the agent may see them."""
+    return _kept(received, _NOT_FOR_AGENT)
+
+
+def _kept(received: MultiMapping[str], dropped: Collection[str], also_dropped: Collection[str] = ()) -> Fields:
+    named = _named_by_connection(received)
+    kept: Fields = CIMultiDict()
+    for name, value in received.items():
+        lower = name.lower()
+        if not (lower in dropped or lower in also_dropped or lower in named or lower.startswith(OWN_PREFIX)):
+            kept.add(name, value)
+    return kept
 
 
 def rewrite_location(value: str, *, upstream: str, connector: str) -> str:
@@ -84,6 +88,6 @@ def rewrite_cookie(value: str, *, upstream: str, connector: str) -> str:
     return "; ".join([*kept, f"Path=/{connector}{path if path.startswith('/') else '/'}"])
 
 
-def _named_by_connection(fields: Mapping[str, str]) -> set[str]:
-    values = fields.getall("connection", []) if hasattr(fields, "getall") else [fields.get("connection", "")]
-    return {token.strip().lower() for value in values for token in value.split(",") if token.strip()}
+def _named_by_connection(fields: MultiMapping[str]) -> Collection[str]:
+    values = fields.getall("Connection", ())
+    return {token.strip().lower() for value in values for token in value.split(",")} if values else ()

@@ -60,10 +60,11 @@ async def send(
             fields.popall(name, None)
     window = parts.settings.limits.inspection_window if verdict.obligations.record == "full" else 0
     copy = _Copy(window)
-    chunks = copy.of(upstream.chunks(answer))
     try:
         if masker is None and (answer.content_length or SMALL) < SMALL:
-            return await _send_small(request, answer, fields, chunks, story)
+            body = await _whole(answer, upstream, copy)
+            return await _send_small(request, answer, fields, body, story)
+        chunks = copy.of(upstream.chunks(answer))
         return await _send_stream(parts, request, answer, fields, chunks, masker, story)
     finally:
         if masker:
@@ -87,14 +88,18 @@ async def _send_head(request: web.BaseRequest, answer: ClientResponse, fields: C
     return response
 
 
+async def _whole(answer: ClientResponse, upstream: Upstream, copy: "_Copy") -> bytes:
+    """A small body, to its end."""
+    body = upstream.arrived(answer)
+    if body is None:
+        return b"".join([chunk async for chunk in copy.of(upstream.chunks(answer))])
+    copy.keep(body)
+    return body
+
+
 async def _send_small(
-    request: web.BaseRequest,
-    answer: ClientResponse,
-    fields: CIMultiDict[str],
-    chunks: AsyncIterator[bytes],
-    story: Story,
+    request: web.BaseRequest, answer: ClientResponse, fields: CIMultiDict[str], body: bytes, story: Story
 ) -> web.StreamResponse:
-    body = b"".join([chunk async for chunk in chunks])
     story.response_bytes = len(body)
     response = web.Response(status=answer.status, reason=answer.reason, body=body, headers=fields)
     await response.prepare(request)
@@ -148,7 +153,7 @@ async def _write(response: web.StreamResponse, data: bytes, story: Story) -> Non
 
 def _fields(answer: ClientResponse, upstream: Upstream, story: Story) -> CIMultiDict[str]:
     base, connector = upstream.settings.upstream, upstream.connector.name
-    fields = headers.for_agent(upstream.fields_of(answer))
+    fields = upstream.scrub_fields(headers.for_agent(answer.headers))
     for name in ("Location", "Content-Location"):
         if name in fields:
             fields[name] = headers.rewrite_location(fields[name], upstream=base, connector=connector)
@@ -173,12 +178,15 @@ class _Copy:
     def kept(self) -> bytes:
         return b"".join(self._parts)
 
+    def keep(self, chunk: bytes) -> None:
+        if (room := self._window - self._size) > 0:
+            self._parts.append(chunk[:room])
+            self._size += len(self._parts[-1])
+        self.cut = self.cut or len(chunk) > room
+
     async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:
-            if (room := self._window - self._size) > 0:
-                self._parts.append(chunk[:room])
-                self._size += len(self._parts[-1])
-            self.cut = self.cut or len(chunk) > room
+            self.keep(chunk)
             yield chunk
 
 
