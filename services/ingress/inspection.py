@@ -81,6 +81,8 @@ class Inspector:
         self._key = key
         self._own = custom, deny_words
         self._everything = self._scanner(ENTITIES)
+        #: For the record; hashes leave no pairs behind, so that one serves every request.
+        self._hashing = Replacer("hash", key)
 
     def inspect(self, content: Content) -> Recorded:
         """A body as it may be recorded; a model's stream as the answer it makes. Raises Denied if a detector fails."""
@@ -98,7 +100,7 @@ class Inspector:
         if not text:
             return Recorded("")
         try:
-            masked, counts = mask_text(text, self._everything, Replacer("hash", self._key))
+            masked, counts = mask_text(text, self._everything, self._hashing)
         except MaskingError as error:
             raise mask_failed(error) from error
         return Recorded(masked, Counter(counts)) if counts else Recorded(masked)
@@ -253,7 +255,7 @@ class Inspector:
         shown: dict[str, Any] = {}
         for name, value in answer.items():
             if isinstance(value, str):
-                masker = Channel((name.rpartition(".")[2],), self._everything, Replacer("hash", self._key))
+                masker = Channel((name.rpartition(".")[2],), self._everything, self._hashing)
                 shown[name] = masker.feed(value) + masker.close()
                 counts.update(masker.counts)
             else:
@@ -263,7 +265,7 @@ class Inspector:
         return Recorded(write(shown), counts)
 
     def _recorded_as(self, media_type: str, data: bytes, *, complete: bool) -> Recorded:
-        rules = Rules(self._everything, Replacer("hash", self._key))
+        rules = Rules(self._everything, self._hashing)
         counts: Counter[str] = Counter()
         if complete and passes_untouched(data, media_type, rules):
             return Recorded(data.decode("utf-8", "replace"))

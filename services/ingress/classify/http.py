@@ -27,7 +27,7 @@ def operation(
 ) -> Operation:
     """Build it from what was read; `statement`, `path` and `query` come masked, `size` in bytes as announced."""
     action = action_of(method, upgrade)
-    call = llm.classify(method, target.path, content.json)
+    call = llm.classify(method, target.path, content)
     attributes: Json = {"media_type": content.media.name} if content.raw else {}
     if content.opaque:
         attributes["opaque"] = True

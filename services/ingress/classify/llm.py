@@ -5,9 +5,11 @@ Known by path and shape of the body, not by host: any OpenAI-compatible server h
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from schemas.base import Json
+from services.ingress.content import Content
 
 #: Last segments of the path to the action (OpenAI API reference; Anthropic API reference, Messages).
 _ACTIONS = {
@@ -22,6 +24,8 @@ _ACTIONS = {
     ("audio", "speech"): "llm.audio",
     ("moderations",): "llm.moderations",
 }
+#: Paths whose call is remembered: at most 8 MB of them.
+MAX_KNOWN_PATHS = 1024
 #: Most tool names kept as a fact.
 MAX_TOOLS = 128
 #: How deep below a message its texts are looked for.
@@ -37,16 +41,22 @@ class LlmCall:
     attributes: Json = field(default_factory=dict)
 
 
-def classify(method: str, path: str, body: Any) -> LlmCall | None:
-    """The call, or None when this is no model provider's API. `body` is the parsed JSON, if it was JSON."""
-    if method != "POST":
+def classify(method: str, path: str, content: Content) -> LlmCall | None:
+    """The call, or None when this is no model provider's API. Only where the path is one's is the body parsed."""
+    action = _action_of(path) if method == "POST" else None
+    if action is None:
         return None
-    segments = tuple(segment for segment in path.lower().split("/") if segment)
-    action = _ACTIONS.get(segments[-2:]) or _ACTIONS.get(segments[-1:])
-    if action is None or not isinstance(body, dict) or not isinstance(body.get("model"), str):
+    body = content.json
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         return None
     model = body["model"][:200]
     return LlmCall(action, model, {"model": model, **_facts(body)})
+
+
+@lru_cache(MAX_KNOWN_PATHS)
+def _action_of(path: str) -> str | None:
+    segments = tuple(segment for segment in path.lower().split("/") if segment)
+    return _ACTIONS.get(segments[-2:]) or _ACTIONS.get(segments[-1:])
 
 
 def _facts(body: dict[str, Any]) -> Json:

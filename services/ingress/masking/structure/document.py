@@ -56,8 +56,8 @@ def passes_untouched(data: bytes, media_type: str, rules: Rules) -> bool:
     """
     if rules.fields or rules.hidden or media_type == _EVENTS or media_type.startswith("multipart/"):
         return False
-    escapes = b"%+" if media_type == _FORM else b"\\&"
-    return not any(escape in data for escape in (escapes[:1], escapes[1:])) and not rules.scanner.spans(data)
+    escaped = (b"%" in data or b"+" in data) if media_type == _FORM else (b"\\" in data or b"&" in data)
+    return not escaped and not rules.scanner.spans(data)
 
 
 class _Sniffing:

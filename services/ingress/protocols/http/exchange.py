@@ -108,7 +108,9 @@ class Exchange:
         path = self.parts.inspector.line(self.target.path)
         query = self.parts.inspector.parameters(self.target.parameters())
         self.masked_path = path.recorded
-        self.findings = statement.findings + path.findings + query.findings
+        for part in (statement, path, query):
+            if part.findings:
+                self.findings.update(part.findings)
         operation = classify.operation(
             self.request.method,
             self.target,
@@ -174,11 +176,12 @@ class Exchange:
 
     def _asked(self) -> Asked:
         fields = self.request.headers
+        reason, run = fields.get("Countersign-Reason", ""), fields.get("Countersign-Run", "")
         return Asked(
             wait_seconds=self.preferences.patience(self.parts.settings.approvals.wait),
             approval_id=fields.get("Countersign-Approval"),
-            reason=self.parts.inspector.line(fields.get("Countersign-Reason", "")[:MAX_REASON]).recorded,
-            run=self.parts.inspector.line(fields.get("Countersign-Run", "")[:MAX_RUN]).recorded,
+            reason=self.parts.inspector.line(reason[:MAX_REASON]).recorded if reason else "",
+            run=self.parts.inspector.line(run[:MAX_RUN]).recorded if run else "",
         )
 
     async def _forward(

@@ -6,16 +6,20 @@ dots, backslashes, control characters) is refused rather than normalised, since 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 #: Longest target; aiohttp's own line limit is a little above.
 MAX_TARGET = 8000
+#: Paths that need not be looked at again, for agents call the same few: at most 8 MB of them.
+MAX_KNOWN_PATHS = 1024
 
 _CONNECTOR = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 #: Dots that stand for themselves or are percent-encoded once: `..`, `.%2e`, `%2E%2e`, …
 _DOT_SEGMENT = re.compile(r"^(?:\.|%2e){1,2}(?:;.*)?$", re.IGNORECASE)
 #: Encoded slash, backslash, NUL and line breaks, and anything that is not a printable ASCII character.
 _AMBIGUOUS = re.compile(r"%(?:2f|5c|00|0a|0d)|[^\x21-\x7e]|[\\\"<>^`{|}]", re.IGNORECASE)
+_UNENCODED = re.compile(r"[^\x21-\x7e]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
@@ -39,6 +43,8 @@ class Target:
     def parameters(self) -> dict[str, str]:
         """Decoded query parameters; of a repeated name, all values joined by a comma."""
         found: dict[str, str] = {}
+        if not self.query:
+            return found
         for name, value in parse_qsl(self.query, keep_blank_values=True, max_num_fields=200):
             found[name] = f"{found[name]},{value}" if name in found else value
         return found
@@ -53,18 +59,25 @@ def parse(raw: str) -> Target:
     path, _, query = raw.partition("?")
     if "#" in raw:
         raise TargetRefused("a request target has no fragment")
-    _check_path(path)
-    if _BAD_ESCAPE.search(query) or any(not "!" <= character <= "~" for character in query):
+    if query and (_BAD_ESCAPE.search(query) or _UNENCODED.search(query)):
         raise TargetRefused("the query holds a malformed escape or a raw character that must be encoded")
-    name, slash, rest = path[1:].partition("/")
-    if not _CONNECTOR.match(name):
-        raise TargetRefused("the first path segment is no connector's name")
+    connector, rest = _split(path)
     try:
-        parsed = Target(name, f"/{rest}" if slash else "/", query)
+        parsed = Target(connector, rest, query)
         parsed.parameters()
     except ValueError:
         raise TargetRefused("the query has too many parameters") from None
     return parsed
+
+
+@lru_cache(MAX_KNOWN_PATHS)
+def _split(path: str) -> tuple[str, str]:
+    """The connector's name, and the path at the upstream."""
+    _check_path(path)
+    name, slash, rest = path[1:].partition("/")
+    if not _CONNECTOR.match(name):
+        raise TargetRefused("the first path segment is no connector's name")
+    return name, f"/{rest}" if slash else "/"
 
 
 def _check_path(path: str) -> None:
