@@ -14,14 +14,16 @@ from typing import Any
 from examples import sample_database, sample_llm, sample_vendor
 from examples.demo.screen import Different
 from examples.serving import serving
-from examples.slack_standin import SlackStandin, User
+from examples.slack_standin import Limits, SlackStandin, User
 
 CHANNEL = "#agent-approvals"
 #: Whoever clicks in the stand-in: in the group that the policy asks for.
 REVIEWER = User("U0GRACE", "grace", "grace@example.com")
+#: Slack delivers a click that is not answered within three seconds three times more; on a busy machine that is few.
+PATIENT = Limits(redeliveries=10)
 HERE = Path(__file__).parent
-#: Seconds until `countersign up` must be ready.
-START = 60
+#: Seconds until `countersign up` must be ready, on a machine that is busy with others.
+START = 120
 
 
 @dataclass
@@ -69,7 +71,7 @@ async def set_stage(directory: Path) -> AsyncIterator[Stage]:
         database = await stack.enter_async_context(sample_database.serving())
         slack = None
         if "SLACK_BOT_TOKEN" not in os.environ:
-            slack = await stack.enter_async_context(SlackStandin(users=[REVIEWER]))
+            slack = await stack.enter_async_context(SlackStandin(users=[REVIEWER], limits=PATIENT))
         environment = os.environ | {"DEMO_LLM_KEY": sample_llm.API_KEY, "DEMO_SHOP_KEY": sample_vendor.API_KEY}
         environment["DEMO_DATABASE_PASSWORD"] = sample_database.PASSWORD
         environment |= _slack_environment(slack)
@@ -93,6 +95,7 @@ def _settings(llm: str, shop: str, database: Path, slack: SlackStandin | None) -
     person = os.environ.get("DEMO_REVIEWER_EMAIL", REVIEWER.email)
     return {
         "listen": dict.fromkeys(("http", "postgres", "clickhouse", "policy", "approver", "recorder"), anywhere),
+        "limits": {"verdict_timeout": "20s"},
         "identity": {"people": [{"email": person, "groups": ["support-leads"]}]},
         "connectors": {
             "openai": {

@@ -37,7 +37,7 @@ class Delivery:
         self._done.set()
         self.then(self)
 
-    async def settled(self, timeout: float = 30.0) -> "Delivery":
+    async def settled(self, timeout: float = 90.0) -> "Delivery":
         """Wait (real seconds) for the outcome. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
             await self._done.wait()

@@ -169,7 +169,7 @@ class SlackStandin:
         return found
 
     async def wait_for_message(
-        self, channel: str, predicate: Callable[[Message], bool] = lambda message: True, timeout: float = 30.0
+        self, channel: str, predicate: Callable[[Message], bool] = lambda message: True, timeout: float = 60.0
     ) -> Message:
         """The first message in `channel` that satisfies `predicate`, now or later. Raises TimeoutError."""
 
@@ -178,7 +178,7 @@ class SlackStandin:
 
         return await self.workspace.wait_for(look, timeout)
 
-    async def wait_for_ephemeral(self, user: str, timeout: float = 30.0, *, after: int = 0) -> Ephemeral:
+    async def wait_for_ephemeral(self, user: str, timeout: float = 60.0, *, after: int = 0) -> Ephemeral:
         """What `user` was told in private, leaving out the first `after`. Raises TimeoutError."""
         user_id = self.workspace.user(user).id
 
@@ -188,7 +188,7 @@ class SlackStandin:
 
         return await self.workspace.wait_for(look, timeout)
 
-    async def wait_for_view(self, user: str, timeout: float = 30.0) -> View:
+    async def wait_for_view(self, user: str, timeout: float = 60.0) -> View:
         """The modal that is open in front of `user`, of several the topmost. Raises TimeoutError."""
         user_id = self.workspace.user(user).id
 
@@ -197,7 +197,7 @@ class SlackStandin:
 
         return await self.workspace.wait_for(look, timeout)
 
-    async def wait_for_sockets(self, count: int = 1, timeout: float = 30.0) -> None:
+    async def wait_for_sockets(self, count: int = 1, timeout: float = 60.0) -> None:
         """Until at least `count` Socket Mode connections are up. Raises TimeoutError."""
         await self.workspace.wait_for(lambda: True if len(self.socket.connections) >= count else None, timeout)
 

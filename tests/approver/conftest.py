@@ -11,6 +11,7 @@ import pytest
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
+from examples.slack_standin import Limits
 from schemas import subjects
 from schemas.approvals import ApprovalQuery, ApprovalRecord, ApprovalReply
 from schemas.events import ApprovalRequested, ApprovalResolved, VerdictReached
@@ -28,6 +29,15 @@ PEOPLE = [
     {"email": "alice@example.com", "subject": "alice", "issuer": "countersign-local", "groups": ["dba"]},
     {"email": "bob@example.com", "subject": "bob", "issuer": "countersign-local", "groups": ["dba", "security"]},
 ]
+
+#: Slack's limits, but for its three seconds for an ack: a click shares its core with everything else.
+PATIENT = Limits(ack_seconds=60, trigger_seconds=60)
+
+
+@pytest.fixture(autouse=True)
+def no_hurry_with_clicks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our share of those three seconds."""
+    monkeypatch.setattr("services.approver.slack.interactions.WORK", 50)
 
 
 def settings(**approvals: Any) -> Settings:
@@ -106,7 +116,7 @@ class World:
         answer = await self.ingress.request(
             subjects.APPROVER_API,
             ApprovalQuery(**query).model_dump_json().encode(),
-            timeout=10,
+            timeout=30,
             headers={subjects.REVIEWER_TOKEN_HEADER: token},
         )
         return ApprovalReply.model_validate_json(answer.data)
@@ -128,7 +138,7 @@ async def events(admin: Client, subject: str) -> list[Any]:
     subscription = await jetstream.subscribe(subject, ordered_consumer=True)
     info = await subscription.consumer_info()
     stored = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
-    found = [json.loads((await subscription.next_msg(timeout=5)).data) for _ in range(stored)]
+    found = [json.loads((await subscription.next_msg(timeout=30)).data) for _ in range(stored)]
     await subscription.unsubscribe()
     return found
 

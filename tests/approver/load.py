@@ -8,14 +8,14 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from examples.slack_standin import Limits, Message, NotOnScreen, SlackStandin
 from schemas.events import ApprovalRequested
 from services.approver.slack.blocks import APPROVE, DENY
 from services.runtime.tasks import TaskGroup
 from tests.approver.builders import DBA, question
-from tests.approver.conftest import World
+from tests.approver.conftest import PATIENT, World
 from tests.approver.test_slack import CHANNEL, by_socket
 from tests.conftest import until
 
@@ -33,13 +33,13 @@ class Storm:
     expires: float
     second: float
     seed: int = 7
-    deadline: float = 60
+    deadline: float = 200
     asked: list[ApprovalRequested] = field(default_factory=list)
 
     @property
     def limits(self) -> Limits:
         """Slack's, with its second as long as ours."""
-        return Limits(second=self.second)
+        return replace(PATIENT, second=self.second)
 
     async def run(self, world: World, slack: SlackStandin, copies: int = 2) -> Counter[str]:
         """Let it happen; how the approvals ended. Fails when one is neither decided nor expired."""

@@ -13,7 +13,7 @@ import yaml
 from nats.js.errors import NoKeysError
 from nats.js.kv import KeyValue
 
-from examples.slack_standin import SlackStandin
+from examples.slack_standin import Limits, SlackStandin
 from schemas import subjects
 from schemas.approvals import ApprovalRecord
 from schemas.base import new_id
@@ -194,7 +194,7 @@ async def _approved(world: World, approval_id: str):
 async def test_kill_9_with_a_question_in_slack_keeps_its_one_message_and_its_buttons(
     world: World, tmp_path: Path
 ) -> None:
-    async with SlackStandin() as slack:
+    async with SlackStandin(limits=Limits(redeliveries=10)) as slack:
         config = {
             "channel": "#agent-approvals", "bot_token": slack.bot_token, "app_token": slack.app_token,
             "api_url": slack.api_url,

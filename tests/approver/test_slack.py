@@ -26,7 +26,7 @@ from services.approver.slack.rendering import QUESTION
 from services.approver.slack.sheet import Part, Sheet
 from services.runtime.settings import Settings
 from tests.approver.builders import AGENT, DBA, SECURITY, question
-from tests.approver.conftest import World, settings
+from tests.approver.conftest import PATIENT, World, settings
 from tests.conftest import until
 
 CHANNEL = "C0APPROVE"
@@ -34,7 +34,7 @@ CHANNEL = "C0APPROVE"
 
 @pytest.fixture
 async def slack() -> AsyncIterator[SlackStandin]:
-    async with SlackStandin() as standin:
+    async with SlackStandin(limits=PATIENT) as standin:
         yield standin
 
 
@@ -74,7 +74,7 @@ async def posted(world: World, slack: SlackStandin, request: ApprovalRequested) 
     """The question as it stands in Slack, once the approver knows where."""
     await world.ask(request)
     return await slack.wait_for_message(
-        CHANNEL, lambda found: request.approval_id in str(found.blocks) and not found.thread_ts, timeout=30
+        CHANNEL, lambda found: request.approval_id in str(found.blocks) and not found.thread_ts
     )
 
 
@@ -150,7 +150,7 @@ async def test_two_people_click_at_two_copies_and_one_decision_stands(world: Wor
     assert record.decided_by in (await slack.wait_for_ephemeral(late)).text
     await until(lambda: buttons(message) == [])
     assert len(slack.messages(CHANNEL)) == 1
-    assert len(await world.resolutions()) == 1
+    assert len(await until(world.resolutions)) == 1
 
 
 async def test_a_late_click_on_a_screen_not_yet_redrawn_is_told_so(world: World, slack: SlackStandin) -> None:
@@ -190,7 +190,7 @@ STRANGERS = [
 async def test_who_cannot_be_told_apart_gets_an_explanation_not_an_approval(
     world: World, user: User, words: str
 ) -> None:
-    async with SlackStandin(users=[user]) as slack:
+    async with SlackStandin(limits=PATIENT, users=[user]) as slack:
         await start(world, slack, "socket")
         asked = question()
         message = await posted(world, slack, asked)
@@ -232,7 +232,7 @@ async def test_a_forged_signature_and_a_replay_are_refused(world: World, slack: 
 
 async def test_an_old_timestamp_is_refused(world: World) -> None:
     clock = ManualClock(time.time() - 301)
-    async with SlackStandin(clock=clock) as slack:
+    async with SlackStandin(limits=PATIENT, clock=clock) as slack:
         await start(world, slack, "http")
         message = await posted(world, slack, question())
         assert (await slack.click("alice", message.ts, APPROVE)).status == 401

@@ -15,7 +15,7 @@ from services.approver.slack.mirror import Mirror
 from services.approver.slack.sheet import PREFIX, SHEETS, Sheet
 from services.runtime.tasks import TaskGroup, end
 from tests.approver.builders import question
-from tests.approver.conftest import World
+from tests.approver.conftest import PATIENT, World
 from tests.approver.test_slack import CHANNEL, by_socket
 from tests.conftest import Bus, until
 
@@ -31,7 +31,7 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_leases")
 async def test_a_copy_that_loses_the_bus_but_not_slack_does_not_post_what_another_posts(world: World) -> None:
-    async with SlackStandin() as slack:
+    async with SlackStandin(limits=PATIENT) as slack:
         first = await world.approver(by_socket(slack))
         await slack.outage("503")
         asked = await world.ask(question())
@@ -57,11 +57,11 @@ def _serves(running: Approver) -> bool:
 async def test_a_lane_is_taken_over_from_a_copy_that_died_in_the_middle_of_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with SlackStandin() as slack:
+    async with SlackStandin(limits=PATIENT) as slack:
         first = await world.approver(by_socket(slack))
         slack.faults.lose_answers(100, method="chat.postMessage")  # posted, but nobody learns of it
         asked = await world.ask(question())
-        await slack.wait_for_message(CHANNEL, lambda found: asked.approval_id in str(found.blocks), 30)
+        await slack.wait_for_message(CHANNEL, lambda found: asked.approval_id in str(found.blocks))
         [dying] = first.desk.channels
         monkeypatch.setattr(lease.Hold, "release", lambda hold: asyncio.sleep(0))  # as after kill -9
         await dying.stop()
@@ -77,7 +77,7 @@ async def test_a_lane_is_taken_over_from_a_copy_that_died_in_the_middle_of_it(
 
 
 async def test_a_question_whose_note_is_lost_is_asked_again(world: World) -> None:
-    async with SlackStandin() as slack:
+    async with SlackStandin(limits=PATIENT) as slack:
         await world.approver(by_socket(slack))
         asked = await world.ask(question())
         await slack.wait_for_message(CHANNEL)

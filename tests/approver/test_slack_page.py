@@ -4,14 +4,14 @@ from playwright.async_api import Browser
 
 from examples.slack_standin import SlackStandin
 from services.approver.slack import gathered, review
-from tests.approver.conftest import World
+from tests.approver.conftest import PATIENT, World
 from tests.approver.test_slack import start
 from tests.approver.test_slack_flow import deletes, gathered_in
 from tests.browser import PATIENCE, browser  # noqa: F401 - a fixture
 
 
 async def test_reviewing_in_a_browser(world: World, browser: Browser) -> None:  # noqa: F811
-    async with SlackStandin() as slack:
+    async with SlackStandin(limits=PATIENT) as slack:
         await start(world, slack, "socket")
         asked = deletes(2)
         await gathered_in(world, slack, asked)

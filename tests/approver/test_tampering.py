@@ -213,12 +213,14 @@ FORBIDDEN: dict[Role, tuple[str, ...]] = {
         f"$KV.{subjects.GRANTS_BUCKET}.x",
     ),
     "policy": (
+        subjects.verdict("i-1", new_id(), "approver"),
         "cs.approval.resolved.x",
         f"$KV.{subjects.APPROVALS_BUCKET}.x",
         f"$KV.{subjects.GRANTS_BUCKET}.x",
         f"$KV.{subjects.POLICY_BUCKET}.{subjects.POLICY_KEY}",
     ),
     "approver": (
+        subjects.verdict("i-1", new_id()),
         "cs.attempt.http.vendor",
         "cs.outcome.http.vendor",
         "cs.approval.requested.x",

@@ -47,7 +47,7 @@ async def test_a_tap_hears_live_and_from_the_stream_and_says_nothing(bus: Bus) -
     await until(lambda: live)
     forgotten = ConsumerConfig(inactive_threshold=3600)
     kept = await tap.jetstream().pull_subscribe("cs.>", durable="tap", stream=subjects.AUDIT_STREAM, config=forgotten)
-    (message,) = await kept.fetch(1)
+    (message,) = await kept.fetch(1, timeout=30)
     await message.ack_sync()
     assert live == [payload] == [message.data]
     assert errors == []

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from services.runtime.nats.server import binary
 from services.runtime.settings import Settings
 from tests.conftest import until
 from tests.deploy.conftest import ROOT, environment
+from tests.ports import free_port
 
 CONF = ROOT / "deploy/nats.conf"
 
@@ -54,7 +54,7 @@ def test_compose_starts_the_server_with_it(compose: dict[str, Any]) -> None:
 @pytest.fixture
 async def deployed_nats(compose: dict[str, Any], env_file: dict[str, str], tmp_path: Path) -> AsyncIterator[str]:
     """The server as compose runs it, but for ports and directory."""
-    port = _free_port()
+    port = free_port()
     text = CONF.read_text().replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:8222", "127.0.0.1:0")
     (tmp_path / "nats.conf").write_text(text.replace('"/data"', f'"{tmp_path}/jetstream"'))
     process = await asyncio.create_subprocess_exec(
@@ -65,12 +65,6 @@ async def deployed_nats(compose: dict[str, Any], env_file: dict[str, str], tmp_p
     yield f"nats://127.0.0.1:{port}"
     process.terminate()
     await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _listens(port: int) -> bool:

@@ -133,7 +133,7 @@ def test_processes_that_start_together_end_up_with_one_key(tmp_path: Path) -> No
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    printed = [process.communicate(timeout=30)[0] for process in started]
+    printed = [process.communicate(timeout=120)[0] for process in started]
     assert printed[0].startswith("{'keys'")
     assert len(set(printed)) == 1
 

@@ -202,7 +202,10 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture
-async def gateway(bus: Bus, data: DataDir, upstream: Upstream) -> AsyncIterator[Gateway]:
+async def gateway(
+    bus: Bus, data: DataDir, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Gateway]:
     """Not booted yet: a test calls `boot` with its settings."""
+    monkeypatch.setattr("services.ingress.vault.DEADLINE", 20.0)
     async with AsyncExitStack() as stack:
         yield Gateway(bus, data, upstream, stack)

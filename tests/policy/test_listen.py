@@ -41,7 +41,7 @@ async def parts(bus: Bus) -> AsyncIterator[Parts]:
     await apply(await bus.connect("admin"), POLICY, "test")
     client, registry, tasks = await bus.connect("policy"), CollectorRegistry(), TaskGroup("test")
     store = Store(client, Metrics(registry))
-    judge = Judge(store, client, store.metrics, ack_within=2.0)
+    judge = Judge(store, client, store.metrics, ack_within=20.0)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tasks.cancel)
         await store.start(tasks)

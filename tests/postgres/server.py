@@ -9,7 +9,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import psycopg
 import trustme
 
 from services.runtime.settings.values import Section
+from tests.ports import free_port
 
 #: Seconds until the server answers; they only end a failing start.
 START = 60
@@ -133,7 +133,7 @@ def running(programs: Path = EMBEDDED, *, tls: bool = False, log_statement: str 
         _run(initdb, "-D", f"{home}/data", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N", user=user)
         # A port that was free a moment ago: two at once may choose the same, so the start is tried again.
         for attempt in range(5):
-            port = _free_port()
+            port = free_port()
             conf = (CONF + (TLS_CONF if tls else "")).format(home=home, log_statement=log_statement)
             (home / "data" / "postgresql.auto.conf").write_text(f"{conf}port = {port}\n")
             (home / "data" / "pg_hba.conf").write_text(HBA.format(tls=TLS_HBA if tls else ""))
@@ -202,9 +202,3 @@ def _reachable(programs: Path, home: Path) -> Path:
     for name in (package.name, f"{package.name}.libs"):  # the libraries are found by their place beside the package
         shutil.copytree(package.with_name(name), home / "packages" / name)
     return home / "packages" / package.name / programs.relative_to(package)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

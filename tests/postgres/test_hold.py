@@ -119,8 +119,8 @@ async def test_cancelling_takes_the_question_back(gateway: Gateway) -> None:
 async def test_a_cancel_of_what_runs_is_passed_on(gateway: Gateway) -> None:
     await booted(gateway)
     async with through(gateway) as wire:
-        wire.send(frontend.Query(b"SELECT pg_sleep(600)"))
-        await until(lambda: "SELECT pg_sleep(600)" in gateway.server.log)
+        wire.send(frontend.Query(b"SELECT pg_sleep(599)"))
+        await until(lambda: "SELECT pg_sleep(599)" in gateway.server.log)  # which other tests write, too
         await cancel(gateway, wire)
         assert [state for state, _ in errors(await wire.until_ready())] == ["57014"]
         assert kinds(await wire.query("SELECT 1")) == "TDCZ"

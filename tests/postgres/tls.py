@@ -102,4 +102,4 @@ async def relaying(
 async def ended(connections: set[asyncio.Task[None] | None]) -> None:
     """Wait until they have seen that the client has gone; the deadline only ends a failing test."""
     if waiting := [task for task in connections if task is not None]:
-        await asyncio.wait(waiting, timeout=20)
+        await asyncio.wait(waiting, timeout=60)

@@ -103,7 +103,7 @@ class Copy:
         """Leave in an orderly way."""
         self.writer.stop()
         if self.run:
-            await asyncio.wait_for(self.run, 20)
+            await asyncio.wait_for(self.run, 60)
 
     async def kill(self) -> None:
         """Stop dead: nothing is finished, nothing is told to anybody."""
@@ -121,7 +121,7 @@ class Copies:
         self.bus, self.store = bus, store
         self._stack = AsyncExitStack()
 
-    async def make(self, name: str, source: Source = AUDIT, *, rows: int = 500) -> Copy:
+    async def make(self, name: str, source: Source = AUDIT, *, rows: int = 500, lease: float = LEASE) -> Copy:
         client = await self.bus.connect("recorder")
         broker = make_broker(self.bus.address("recorder"))
         await broker.connect()
@@ -131,7 +131,7 @@ class Copies:
         writer = StreamWriter(
             source,
             EVENTS if source is AUDIT else SESSION_FRAMES,
-            seat=Seat(await jetstream.key_value(s.RECORDER_BUCKET), source.stream, Writer(name), lease=LEASE),
+            seat=Seat(await jetstream.key_value(s.RECORDER_BUCKET), source.stream, Writer(name), lease=lease),
             store=self.store,
             jetstream=jetstream,
             metrics=make_metrics(CollectorRegistry()),

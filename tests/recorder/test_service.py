@@ -61,7 +61,7 @@ class Recorder:
     async def start(self) -> None:
         self.process = await self.launch()
         assert self.process.stdout
-        line = await asyncio.wait_for(self.process.stdout.readline(), 60)
+        line = await asyncio.wait_for(self.process.stdout.readline(), 120)
         assert line, self.log.read_text()
         self.listening = json.loads(line)["listening"]
 
@@ -73,7 +73,7 @@ class Recorder:
     async def terminate(self) -> int:
         assert self.process
         self.process.terminate()
-        await asyncio.wait_for(self.process.communicate(), 40)
+        await asyncio.wait_for(self.process.communicate(), 90)
         return self.process.returncode or 0
 
     async def get(self, path: str) -> tuple[int, str]:
@@ -103,7 +103,6 @@ async def recorder(bus: Bus, tmp_path: Path) -> AsyncIterator[Recorder]:
             await recorder.kill()
 
 
-@pytest.mark.timeout(300)
 async def test_killed_again_and_again_it_stores_each_event_once(bus: Bus, recorder: Recorder) -> None:
     """G7: kill -9 in the middle of inserts while events keep coming."""
     client = await bus.connect("admin")
@@ -118,7 +117,7 @@ async def test_killed_again_and_again_it_stores_each_event_once(bus: Bus, record
     for kill in range(1, 5):
         await recorder.start()
         # Some batches are in, more are on their way: every kill hits another moment.
-        await until(lambda kill=kill: _stored(recorder, 450 * kill), timeout=60)  # type: ignore[misc]
+        await until(lambda kill=kill: _stored(recorder, 450 * kill), timeout=120)  # type: ignore[misc]
         await recorder.kill()
     await work
     assert published == 9000
@@ -173,7 +172,7 @@ async def test_it_closes_what_a_dead_ingress_left_open(bus: Bus, recorder: Recor
         await alive.put("live-ingress", b"")
         return await recorder.number("SELECT count() FROM operations WHERE outcome = 'unknown'") == 20
 
-    await until(closed, timeout=60)
+    await until(closed)
     assert await recorder.number("SELECT count() FROM outcomes WHERE presumed") == 20
     assert await recorder.number("SELECT count() FROM operations WHERE outcome = ''") == 1
     assert await recorder.number("SELECT count() FROM operations") == 22
@@ -228,7 +227,7 @@ async def test_a_second_recorder_on_the_same_directory_refuses_to_start(bus: Bus
     await recorder.start()
     recorder.log = recorder.log.with_name("second.log")
     second = await recorder.launch()
-    out, _ = await asyncio.wait_for(second.communicate(), 30)
+    out, _ = await asyncio.wait_for(second.communicate(), 90)
     assert second.returncode == 2
     assert out == b""
     (line,) = recorder.log.read_text().splitlines()

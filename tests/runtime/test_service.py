@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import until
 
-SETTINGS = "connectors: {}\nlisten: {policy: 127.0.0.1:0}\nlimits: {drain: 10s}\n"
+SETTINGS = "connectors: {}\nlisten: {policy: 127.0.0.1:0}\nlimits: {drain: 60s}\n"
 Launch = Callable[..., Awaitable[Process]]
 
 
