@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html
 import json
+import re
 import zlib
 from itertools import pairwise
 from urllib.parse import parse_qsl, quote_plus, urlencode
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, quote_plus, urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from schemas.verdicts import MaskObligation
 from services.ingress.content import MAX_MEMBERS, Content, media_type
@@ -216,20 +218,56 @@ def test_a_large_upload_is_masked_as_it_passes() -> None:
 
 
 def test_the_path_and_the_query_are_masked_and_otherwise_stay() -> None:
-    path, query = INSPECTOR.target("/u/bob%40example.com/a+b%2Cc", "q=ann%40example.com&z=%e2%82%ac&&n", MASK)
-    assert (path, query) == ("/u/%5BEMAIL%5D/a+b%2Cc", "q=%5BEMAIL%5D&z=%e2%82%ac&&n")
-    pairs: dict[str, str] = {}
+    nothing: CIMultiDict[str] = CIMultiDict()
+    head = INSPECTOR.outgoing("/u/bob%40example.com/a+b%2Cc", "q=ann%40example.com&z=%e2%82%ac&&n", nothing, MASK)
+    assert (head.path, head.query) == ("/u/%5BEMAIL%5D/a+b%2Cc", "q=%5BEMAIL%5D&z=%e2%82%ac&&n")
+    assert head.counts == {"EMAIL": 2}
     tokens = MASK.model_copy(update={"style": "token"})
-    path, query = INSPECTOR.target("/u/bob%40example.com", "q=1", tokens, pairs=pairs)
-    assert list(pairs.values()) == ["bob@example.com"]
+    head = INSPECTOR.outgoing("/u/bob%40example.com", "q=1", nothing, tokens)
+    assert list(head.pairs.values()) == ["bob@example.com"]
     known = MaskObligation(restore=True)
-    assert INSPECTOR.target(path, query, known, known=pairs) == ("/u/bob%40example.com", "q=1")
+    back = INSPECTOR.outgoing(head.path, head.query, nothing, known, known=head.pairs)
+    assert (back.path, back.query) == ("/u/bob%40example.com", "q=1")
+
+
+@pytest.mark.parametrize(
+    ("path", "recorded"),
+    [
+        ("/u/bob%40example.com/a%20b", "/u/EMAIL#/a%20b"),
+        ("/u/bob@example.com", "/u/EMAIL#"),
+        ("/card/4111%201111%201111%201111/x", "/card/CREDIT_CARD#/x"),
+        ("/v1/caf%C3%A9", "/v1/caf%C3%A9"),
+    ],
+)
+def test_the_record_has_a_path_as_it_came_but_for_its_values(path: str, recorded: str) -> None:
+    found = INSPECTOR.path(path)
+    assert re.sub("#[0-9a-f]{16}", "#", found.recorded) == recorded
+    assert found.findings.total() == recorded.count("#")
 
 
 def test_a_models_whole_reply_leaves_out_what_spells_it_token_by_token() -> None:
     data = b'{"choices":[{"message":{"content":"bob@example.com"},"logprobs":{"content":[{"token":"bob"}]}}]}'
     out = json.loads(reply(data, "application/json", action="llm.chat"))
     assert out == {"choices": [{"message": {"content": "[EMAIL]"}, "logprobs": None}]}
+
+
+@pytest.mark.parametrize("declared", ["text/plain", "", "application/json", "application/octet-stream", "text/html"])
+@pytest.mark.parametrize("before", [b"", b": thinking\n\n", b"\r\nretry: 10\r\nevent: x\r\nid: 7\r\n"])
+def test_a_stream_of_events_is_read_as_one_whatever_it_is_declared_as(declared: str, before: bytes) -> None:
+    stream = before + TEXTS[0].write(["Your card 4111 1111 ", "1111 1111 is known. "])
+    for size in (1, 7, 10_000):
+        out = reply(stream, declared, action="llm.chat", size=size)
+        assert TEXTS[0].read(out.removeprefix(before)) == "Your card [CREDIT_CARD] is known. "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"id: 7, of bob@example.com", b"data: {\nx: bob@example.com\n", b"event", b":-) bob@example.com", b"data:\n\n",
+     b"id: 1\n" * 5000 + b"bob@example.com", b"retry: 1\n-----BEGIN PRIVATE KEY-----\n\n" + b"QUJD" * 9 + b"\n"],
+)  # fmt: skip
+def test_text_that_begins_like_a_stream_of_events_stays_text(text: bytes) -> None:
+    for size in (1, 5, 100_000) if len(text) < 1000 else (999, 100_000):
+        assert reply(text, "text/plain", size=size) == mask(text, "text/plain")
 
 
 def test_the_record_of_a_stream_is_the_masked_answer() -> None:
@@ -243,6 +281,9 @@ def test_the_record_of_a_stream_is_the_masked_answer() -> None:
 def test_the_record_of_a_body_that_went_on_has_no_half_of_a_value() -> None:
     cut = Content(b"my card is 4111 1111 1111 11", media_type("text/plain"), complete=False)
     assert "4111" not in INSPECTOR.inspect(cut).recorded
+    stream = TEXTS[0].write(["Use ", "AKIAIOSFODNN7EXAM"])
+    cut = Content(stream, media_type("text/event-stream"), complete=False)
+    assert json.loads(INSPECTOR.inspect(cut).recorded)["0.content"] == "Use "
 
 
 def test_the_record_of_what_nobody_can_read_says_so() -> None:

@@ -256,6 +256,11 @@ def test_other_lines_of_the_last_event_are_masked() -> None:
     assert masked(b"id: 7\ndata:[DONE]\n\n") == b"id: 7\ndata:[DONE]\n\n"
 
 
+def test_other_lines_are_masked_as_one_text() -> None:
+    key = b": -----BEGIN PRIVATE KEY-----\n: " + b"QUJD" * 12 + b"\n: -----END PRIVATE KEY-----\n"
+    assert masked(key + b'data: {"choices":[]}\n\n') == b': [PRIVATE_KEY]\ndata: {"choices":[]}\n\n'
+
+
 def test_the_record_has_the_answer_as_one() -> None:
     stream = TEXTS[0].write(["Hel", "lo ", "you"])
     assert reassemble(stream) == {"model": "gpt-5", "usage": {"total_tokens": 12}, "0.content": "Hello you"}

@@ -10,3 +10,7 @@ CHANNELS_LIMIT = 4096
 SKELETONS_LIMIT = 64
 #: Longer skeletons are not remembered: they do not come twice.
 SKELETON_SIZE = 4096
+
+#: How much may precede the first event with data in a stream that is not declared as one: comments that keep a
+#: connection open while a model thinks.
+PREAMBLE_LIMIT = 16 * 1024

@@ -82,7 +82,7 @@ class EventStreamMasker:
         rest = self._framing.rest
         if isinstance(self._framing, Lines):
             return self._close_lines(rest)
-        last = self.feed(b"\n\n" if rest.endswith((b"\n", b"\r")) and self._is_whole(rest) else b"")
+        last = self.feed(b"\n\n" if rest and self._is_whole(rest) else b"")
         return last + b"".join(self._flush([()]))
 
     def _close_lines(self, rest: bytes) -> bytes:
@@ -97,7 +97,10 @@ class EventStreamMasker:
     def _is_whole(self, rest: bytes) -> bool:
         """Whether the last event lacks nothing but its blank line."""
         data = sse.parse(rest).data
-        return data is None or data.strip() == _DONE or parse(data)[1] is not None
+        if data is None or data.strip() == _DONE:
+            return True
+        value = parse(data)[1]
+        return isinstance(value, dict | list) or (value is not None and rest.endswith((b"\n", b"\r")))
 
     def _event(self, event: Event) -> Iterator[bytes]:
         if event.data is None:
@@ -253,7 +256,9 @@ class EventStreamMasker:
         return event.raw if others == event.others else event.newline.join([*others, b"", b""])
 
     def _lines(self, lines: list[bytes]) -> list[bytes]:
-        return [self._line(line) if self._scanner.spans(line, 0) else line for line in lines]
+        """The lines that are not data, as one text: a key in PEM has many."""
+        text = b"\n".join(lines)
+        return self._line(text).split(b"\n") if text and self._scanner.spans(text, 0) else lines
 
     def _line(self, line: bytes) -> bytes:
         masked, counts = mask_text(line.decode("utf-8", "surrogateescape"), self._scanner, self._replacer)

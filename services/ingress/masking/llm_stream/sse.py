@@ -10,12 +10,32 @@ import re
 from dataclasses import dataclass, field
 
 from services.ingress.masking.errors import MaskingError
-from services.ingress.masking.llm_stream.limits import EVENT_LIMIT
+from services.ingress.masking.llm_stream.limits import EVENT_LIMIT, PREAMBLE_LIMIT
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Atomic: a CRLF is one line end, never two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BOM = b"\xef\xbb\xbf"
+_NAMES = (b"data:", b"event:", b"id:", b"retry:", b":")
+_JSON_DATA = re.compile(rb"data:[ \t]*(?:\{[ \t]*[\"}]|\[DONE\])")
+
+
+def opens_stream(start: bytes, *, final: bool = False) -> bool | None:
+    """Whether a body that starts so is a stream of events, whatever it is declared as; None while that is open.
+
+    Fields and comments alone may be any text: it takes an event whose data is JSON, as models send them.
+    """
+    *lines, last = _LINE_END.split(start)
+    for line in lines:
+        if _JSON_DATA.match(line):
+            return True
+        if line and not line.startswith(_NAMES):
+            return False
+    if _JSON_DATA.match(last):
+        return True
+    if final or len(start) > PREAMBLE_LIMIT:
+        return False
+    return None if any(last.startswith(name) or name.startswith(last) for name in _NAMES) else False
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.llm_stream.masker import EventStreamMasker
-from services.ingress.masking.llm_stream.sse import Lines
+from services.ingress.masking.llm_stream.sse import Lines, opens_stream
 from services.ingress.masking.replace import Replacer
 from services.ingress.masking.scanner import Scanner
 from services.ingress.masking.structure.fields import FieldMasker
@@ -27,19 +27,27 @@ _JSON_TYPE = re.compile(r"application/json|.*\+json")
 _LINES_TYPE = re.compile(r"application/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)")
 _EVENTS = "text/event-stream"
 _FORM = "application/x-www-form-urlencoded"
-#: White space before a document's first character; more of it is text.
+#: How a stream of events may begin: with `data:`, `event:`, `id:`, `retry:` or a comment.
+_EVENT_STARTS = b"deir:"
+#: What may precede a document's first character: a byte order mark and white space.
+_LEAD = b"\xef\xbb\xbf \t\r\n"
+#: How much of it; more is text.
 _LEAD_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What to mask and how. `hidden` are fields that only repeat what is masked, and are not counted."""
+    """What to mask and how. `hidden` are fields that only repeat what is masked, and are not counted.
+
+    `streams` are told by their bytes: replies, for clients read a model's events whatever they are declared as.
+    """
 
     scanner: Scanner
     replacer: Replacer
     fields: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     pass_binary: bool = False
+    streams: bool = False
 
 
 def masker_for(media_type: str, rules: Rules, charset: str = "utf-8", coding: str = "") -> Masker:
@@ -77,17 +85,29 @@ class _Sniffing:
         if self._masker:
             return self._masker.feed(data)
         self._lead += data
-        start = self._lead.lstrip(b"\xef\xbb\xbf \t\r\n")
+        start = self._lead.lstrip(_LEAD)
         if not start.strip(b"[ \t\r\n") and len(self._lead) < _LEAD_LIMIT:
             return b""
-        return self._decided(start)
+        is_stream = self._is_stream(start, final=False)
+        return b"" if is_stream is None else self._decided(start, is_stream=is_stream)
 
     def close(self) -> bytes:
-        lead = b"" if self._masker else self._decided(self._lead)
+        if self._masker:
+            return self._masker.close()
+        is_stream = bool(self._is_stream(self._lead.lstrip(_LEAD), final=True))
+        lead = self._decided(self._lead, is_stream=is_stream)
         return lead + self._masker.close() if self._masker else lead
 
-    def _decided(self, start: bytes) -> bytes:
-        self._masker = _reader(self._media_type, start, self._rules)
+    def _is_stream(self, start: bytes, *, final: bool) -> bool | None:
+        if not self._rules.streams or not start or start[0] not in _EVENT_STARTS or self._media_type == _EVENTS:
+            return False
+        return opens_stream(start, final=final)
+
+    def _decided(self, start: bytes, *, is_stream: bool) -> bytes:
+        if is_stream:
+            self._masker = EventStreamMasker(self._rules.scanner, self._rules.replacer, self._rules.fields)
+        else:
+            self._masker = _reader(self._media_type, start, self._rules)
         lead, self._lead = self._lead, b""
         return self._masker.feed(lead)
 
