@@ -116,6 +116,34 @@ def test_tokens_with_probabilities_are_left_out_where_a_value_is_spelt() -> None
     assert values(out)[0]["choices"][0]["logprobs"]["content"][0]["token"] == "my card "
 
 
+_SPELT = "Write bob@example.com now! "
+_TOKENS = [{"token": token, "bytes": list(token.encode())} for token in ("Write ", "bob", "@", "example", ".com now! ")]
+_PART = {"type": "output_text", "text": _SPELT, "logprobs": _TOKENS}
+_ITEM = {"id": "msg_1", "type": "message", "content": [_PART]}
+_PLACE = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": "response.output_text.done", **_PLACE, "text": _SPELT, "logprobs": _TOKENS},
+        {"type": "response.content_part.done", **_PLACE, "part": _PART},
+        {"type": "response.output_item.done", "output_index": 0, "item": _ITEM},
+        {"type": "response.completed", "response": {"id": "r", "output": [_ITEM]}},
+        {"candidates": [{"content": {"parts": [{"text": _SPELT}]}, "logprobsResult": {"chosenCandidates": _TOKENS}}]},
+        {"model": "llama", "message": {"content": _SPELT}, "logprobs": _TOKENS, "done": True},
+        {"choices": [{"index": 0, "message": {"content": _SPELT}, "logprobs": {"content": _TOKENS}}]},
+    ],
+    ids=lambda value: value.get("type", next(iter(value))),
+)
+def test_tokens_are_left_out_however_deep_an_event_repeats_them(value: dict[str, object]) -> None:
+    out = masked(event(value))
+    assert b"Write [EMAIL] now! " in out
+    assert b'"token"' not in out
+    kept = json.dumps(value).replace("@", "_")
+    assert masked(f"data: {kept}\n\n".encode()) == f"data: {kept}\n\n".encode()
+
+
 def test_errors_pings_and_unknown_events_are_masked_by_themselves() -> None:
     error = b'event: error\ndata: {"error":{"message":"bob\\u0040example.com"}}\n\n'
     raw = b": bob@example.com\n\n" + error + b"data: bob@example.com\n\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.ingress.masking.llm_stream.shapes import Fragment, Json, Reading, leaves, number, only
+from services.ingress.masking.llm_stream.shapes import Fragment, Json, Reading, leaves, number, only, spelt_out
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -33,8 +33,7 @@ def _read_choice(choice: Json, position: int, reading: Reading) -> None:
     if isinstance(choice.get("text"), str):
         reading.fragments.append(Fragment((index, "text"), (*path, "text"), choice["text"]))
     reading.wholes += leaves(choice.get("message"), (*path, "message"))
-    if choice.get("logprobs"):
-        reading.repeats.append(((*path, "logprobs"), None))
+    reading.repeats += spelt_out(choice, path)
     if choice.get("finish_reason"):
         reading.ends.append((index,))
 

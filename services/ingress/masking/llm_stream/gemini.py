@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.ingress.masking.llm_stream.shapes import Fragment, Json, Reading, leaves, number
+from services.ingress.masking.llm_stream.shapes import Fragment, Json, Reading, leaves, number, spelt_out
 
 
 def read(event: Json) -> Reading | None:
@@ -34,8 +34,7 @@ def _read_candidate(candidate: Json, position: int, reading: Reading) -> None:
             reading.fragments.append(Fragment((index, name), (*path, "text"), part["text"]))
         else:
             reading.wholes += leaves(part, path)
-    if candidate.get("logprobsResult"):
-        reading.repeats.append((("candidates", position, "logprobsResult"), None))
+    reading.repeats += spelt_out(candidate, ("candidates", position))
     if candidate.get("finishReason"):
         reading.ends.append((index,))
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from services.ingress.masking.llm_stream.shapes import Fragment, Json, Path, Reading, only
+from services.ingress.masking.llm_stream.shapes import Fragment, Json, Path, Reading, only, spelt_out
 
 _TEXTS = ("content", "thinking", "response")
 
@@ -15,7 +15,7 @@ _TEXTS = ("content", "thinking", "response")
 def read(event: Json) -> Reading | None:
     if not isinstance(event.get("done"), bool):
         return None
-    reading = Reading(carry=lambda fragment, text: _carry(event, fragment, text))
+    reading = Reading(carry=lambda fragment, text: _carry(event, fragment, text), repeats=list(spelt_out(event)))
     message = event.get("message")
     nodes: list[tuple[Json, Path]] = [(event, ()), (message if isinstance(message, dict) else {}, ("message",))]
     for node, path in nodes:

@@ -8,7 +8,7 @@ the part and of the item, and `response.completed`.
 
 from __future__ import annotations
 
-from services.ingress.masking.llm_stream.shapes import Fragment, Json, Key, Leaf, Reading, leaves
+from services.ingress.masking.llm_stream.shapes import Fragment, Json, Key, Leaf, Reading, leaves, spelt_out
 
 #: Deltas of base64, not text.
 _BINARY = frozenset({"response.audio", "response.output_audio"})
@@ -27,8 +27,7 @@ def read(event: Json) -> Reading | None:
         reading.ends += _ends(event, stem, step)
         reading.wholes += leaves(event)
         reading.wholes += _argument_leaf(event, stem)
-    if event.get("logprobs"):
-        reading.repeats.append((("logprobs",), []))
+    reading.repeats += spelt_out(event)
     return reading
 
 

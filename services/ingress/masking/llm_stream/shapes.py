@@ -29,6 +29,8 @@ TEXTS = frozenset(
     }
 )
 DOCUMENTS = frozenset({"arguments", "partial_json", "input"})
+#: Members that spell a text out token by token: OpenAI's and compatible servers', and Gemini's.
+TOKEN_BY_TOKEN = frozenset({"logprobs", "logprobsResult"})
 #: How deep below an event its texts are looked for.
 _DEPTH = 12
 
@@ -78,13 +80,29 @@ def leaves(node: Any, path: Path = (), ident: Key = (), depth: int = _DEPTH) -> 
             if isinstance(value, str):
                 if name in TEXTS or name in DOCUMENTS:
                     yield Leaf((*path, name), (*ident, name), value)
-            elif isinstance(value, dict | list):
+            elif isinstance(value, dict | list) and name not in TOKEN_BY_TOKEN:
                 yield from leaves(value, (*path, name), (*ident, name), depth - 1)
     elif isinstance(node, list):
         for position, value in enumerate(node):
             number = value.get("index", position) if isinstance(value, dict) else position
             named = number if isinstance(number, int) else position
             yield from leaves(value, (*path, position), (*ident, named), depth - 1)
+
+
+def spelt_out(node: Any, path: Path = (), depth: int = _DEPTH) -> Iterator[tuple[Path, Any]]:
+    """Log probabilities below `node`, which say a text again token by token, with what to put in their place."""
+    if depth == 0:
+        return
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name in TOKEN_BY_TOKEN:
+                if value:
+                    yield (*path, name), [] if isinstance(value, list) else None
+            elif isinstance(value, dict | list):
+                yield from spelt_out(value, (*path, name), depth - 1)
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from spelt_out(value, (*path, position), depth - 1)
 
 
 def only(node: Any, path: Path, text: str) -> Any:
