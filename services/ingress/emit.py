@@ -5,14 +5,14 @@ recording fails, traffic stops (G2, G10).
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from typing import Any
 
+import orjson
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -35,11 +35,15 @@ class NotStored(Exception):
     """JetStream did not take the event; the message is its reason."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Waiting:
+    """An event of the outbox; `reply` and `timer` while it is in flight."""
+
     subject: str
     payload: bytes
     event_id: str
+    reply: str = ""
+    timer: asyncio.TimerHandle | None = None
 
 
 class Emitter:
@@ -56,7 +60,7 @@ class Emitter:
         self._numbers = count(1)
         self._acks: dict[str, Callable[[str | None], None]] = {}
         self._outbox: deque[_Waiting] = deque()
-        self._in_flight: set[str] = set()
+        self._in_flight: set[str] = set()  # event ids
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
 
@@ -110,13 +114,11 @@ class Emitter:
 
     async def run(self) -> None:
         """Send the outbox, forever."""
-        slots = asyncio.Semaphore(IN_FLIGHT)
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._outbox:
-                await slots.acquire()
-                await self._send(self._outbox.popleft(), slots)
+            while self._outbox and len(self._in_flight) < IN_FLIGHT:
+                await self._send(self._outbox.popleft())
 
     async def flush(self, timeout: float) -> bool:
         """Wait until everything is acked; True when it is."""
@@ -131,33 +133,34 @@ class Emitter:
         """No longer wait for an ack."""
         self._acks.pop(reply, None)
 
-    async def _send(self, waiting: _Waiting, slots: asyncio.Semaphore) -> None:
+    async def _send(self, waiting: _Waiting) -> None:
         """Publish one event of the outbox; what fails or times out goes back to the front."""
-        loop = asyncio.get_running_loop()
         self._in_flight.add(waiting.event_id)
-        timer: asyncio.TimerHandle | None = None
-
-        def settle(problem: str | None) -> None:
-            self.forget(reply)
-            if timer:
-                timer.cancel()
-            slots.release()
-            if problem is not None:  # it stays in flight until it is back in the outbox: the backlog never forgets it
-                log.warning("event not stored yet", problem=problem, subject=waiting.subject)
-                loop.call_later(0.2, self._again, waiting)
-                return
-            self._in_flight.discard(waiting.event_id)
-            if not self.backlog:
-                self._empty.set()
-
-        reply = self._expect(settle)
-        timer = loop.call_later(ACK_TIMEOUT, settle, "no ack in time")
+        settle = partial(self._settle, waiting)
+        waiting.reply = self._expect(settle)
+        waiting.timer = asyncio.get_running_loop().call_later(ACK_TIMEOUT, settle, "no ack in time")
         try:
             await self._client.publish(
-                waiting.subject, waiting.payload, reply=reply, headers={"Nats-Msg-Id": waiting.event_id}
+                waiting.subject, waiting.payload, reply=waiting.reply, headers={"Nats-Msg-Id": waiting.event_id}
             )
         except (NatsError, OSError) as error:
             settle(str(error) or type(error).__name__)
+
+    def _settle(self, waiting: _Waiting, problem: str | None) -> None:
+        if waiting.timer is None:  # it was late, and then failed as well
+            return
+        self.forget(waiting.reply)
+        waiting.timer.cancel()
+        waiting.timer = None
+        if problem is not None:  # it stays in flight until it is back in the outbox: the backlog never forgets it
+            log.warning("event not stored yet", problem=problem, subject=waiting.subject)
+            asyncio.get_running_loop().call_later(0.2, self._again, waiting)
+            return
+        self._in_flight.discard(waiting.event_id)
+        if self._outbox:
+            self._wake.set()
+        elif not self._in_flight:
+            self._empty.set()
 
     def _again(self, waiting: _Waiting) -> None:
         self._in_flight.discard(waiting.event_id)
@@ -180,8 +183,10 @@ def problem_in(ack: Msg) -> str | None:
         status = (ack.headers or {}).get("Status", "")
         return "no stream captures this subject" if status == "503" else "empty ack"
     try:
-        body: dict[str, Any] = json.loads(ack.data)
+        body = orjson.loads(ack.data)
     except ValueError:
+        return "malformed ack"
+    if not isinstance(body, dict):
         return "malformed ack"
     if error := body.get("error"):
         return str(error.get("description", "refused"))

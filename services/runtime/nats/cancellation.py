@@ -28,17 +28,15 @@ async def wait_for(future: Awaitable[T], timeout: float | None) -> T:
         return await future
 
 
-class _Asyncio(types.ModuleType):
-    """The module `asyncio`, but for one function."""
-
-    wait_for = staticmethod(wait_for)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(asyncio, name)
+def _asyncio() -> types.ModuleType:
+    """The module `asyncio`, but for one function; a copy, for it is looked into with every message."""
+    module = types.ModuleType("asyncio")
+    vars(module).update(vars(asyncio), wait_for=wait_for)
+    return module
 
 
 def keep_cancellations() -> None:
     """Have nats-py wait as with Python 3.12; nothing to do there. Called where connections are made."""
     if sys.version_info < (3, 12):
         for module in _MODULES:
-            module.asyncio = _Asyncio("asyncio")  # type: ignore[attr-defined]
+            module.asyncio = _asyncio()  # type: ignore[attr-defined]
