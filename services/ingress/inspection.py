@@ -3,23 +3,31 @@
 Everything recorded is masked first with every entity there is, each value replaced by its label and keyed hash, so
 that auditors can match without reading (G4). What is passed on is masked as the rule says, or not at all passed (G1).
 How content of each kind is read is in `masking.structure`, and `masking.llm_stream` for what models stream.
+Parts of it: `recorded_content` (bodies for the record), `head_inspection` (path, query, fields), `sql_inspection`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
+
+from multidict import CIMultiDict
 
 from schemas.verdicts import MaskObligation
 from services.ingress.classify.llm import texts_by_role
 from services.ingress.classify.sql.operation import Bind
 from services.ingress.content import ASCII_BASED, READABLE, Content, MediaType
 from services.ingress.errors import Denied, GatewayError, denied
+from services.ingress.head_inspection import (
+    MaskedHead,
+    found_in,
+    masked_fields,
+    masked_path,
+    masked_query,
+    recorded_path,
+)
 from services.ingress.masking.entities import ENTITIES, CustomPattern
 from services.ingress.masking.errors import MaskingError
-from services.ingress.masking.llm_stream.channel import Channel
-from services.ingress.masking.llm_stream.reassemble import reassemble
-from services.ingress.masking.llm_stream.splice import parse, write
 from services.ingress.masking.replace import Replacer, tokens
 from services.ingress.masking.rows.copying import CopyMasker
 from services.ingress.masking.rows.fields import CopyFormat, Field
@@ -27,13 +35,10 @@ from services.ingress.masking.rows.row import RowMasker
 from services.ingress.masking.rows.telling import NoticeMasker
 from services.ingress.masking.scanner import Scanner, scanner_for
 from services.ingress.masking.structure.document import Rules, masker_for, passes_untouched
-from services.ingress.masking.structure.flow import mask_document
-from services.ingress.masking.structure.form_lexer import FormLexer
-from services.ingress.masking.structure.multipart import mask_parts
 from services.ingress.masking.structure.restoring import restore_document, restore_target
-from services.ingress.masking.structure.telling import teller
 from services.ingress.masking.structure.wrapped import UTF8
 from services.ingress.masking.text import mask_text
+from services.ingress.recorded_content import Recorded, Recording, masked_parts, masked_whole
 from services.ingress.sql_inspection import recorded_statement
 from services.ingress.stream_masker import ReplyMasker, Telling
 
@@ -41,14 +46,6 @@ from services.ingress.stream_masker import ReplyMasker, Telling
 OPAQUE = "[content that is not text]"
 #: Members of a model's reply that spell its text out token by token, so that no detector sees a value in them.
 _TOKEN_BY_TOKEN = ("$..logprobs", "$..logprobsResult")
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """Masked text for the record, and what was found in it by entity."""
-
-    recorded: str
-    findings: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -83,6 +80,7 @@ class Inspector:
         self._everything = self._scanner(ENTITIES)
         #: For the record; hashes leave no pairs behind, so that one serves every request.
         self._hashing = Replacer("hash", key)
+        self._recording = Recording(self._everything, self._hashing)
 
     def inspect(self, content: Content) -> Recorded:
         """A body as it may be recorded; a model's stream as the answer it makes. Raises Denied if a detector fails."""
@@ -91,7 +89,7 @@ class Inspector:
         if not content.raw:
             return Recorded("")
         try:
-            return self._recorded(content)
+            return self._recording.content(content)
         except MaskingError as error:
             raise mask_failed(error) from error
 
@@ -104,6 +102,25 @@ class Inspector:
         except MaskingError as error:
             raise mask_failed(error) from error
         return Recorded(masked, Counter(counts)) if counts else Recorded(masked)
+
+    def path(self, path: str) -> Recorded:
+        """An encoded path as it may be recorded. Raises Denied when a detector fails."""
+        try:
+            masked, counts = recorded_path(path, self._everything, self._hashing)
+        except MaskingError as error:
+            raise mask_failed(error) from error
+        return Recorded(masked, Counter(counts)) if counts else Recorded(masked)
+
+    def fields(self, fields: Iterable[tuple[str, str]]) -> Counter[str]:
+        """What header fields hold, by entity. Raises Denied when a detector fails."""
+        try:
+            return found_in(fields, self._everything)
+        except MaskingError as error:
+            raise mask_failed(error) from error
+
+    def field(self, name: str, value: str) -> str:
+        """A header field as it may be recorded. Raises Denied when a detector fails."""
+        return self.line(f"{name}: {unquote(value) if '%' in value else value}").recorded
 
     def parameters(self, parameters: dict[str, str]) -> RecordedParameters:
         """Query parameters as they may be recorded; `name=value` is scanned whole, as it may be what tells."""
@@ -160,31 +177,44 @@ class Inspector:
         """The placeholders in a request: what to look up before `mask` and `target` when the rule restores."""
         return tokens(content.text or "") | tokens(path) | tokens(query)
 
-    def target(
+    def outgoing(
         self,
         path: str,
         query: str,
+        fields: CIMultiDict[str],
         mask: MaskObligation,
         known: Mapping[str, str] | None = None,
-        pairs: dict[str, str] | None = None,
-    ) -> tuple[str, str]:
-        """Path and query as they may be passed on; untouched where nothing is found.
+    ) -> MaskedHead:
+        """A request's path, query and header fields as they may be passed on; untouched where nothing is found.
 
-        `known` as for `mask`; placeholders given out are added to `pairs`. Raises Denied when a detector fails.
+        `known` as for `mask`, for path and query. Raises Denied when a detector fails.
         """
+        counts: Counter[str] = Counter()
         try:
             replacer = self._replacer(mask)
             if mask.request:
                 scanner = self._scanner(mask.request)
-                path = _masked_line(path, FormLexer(teller(scanner), plus=False), scanner, replacer)
-                query = _masked_line(query, FormLexer(teller(scanner)), scanner, replacer)
+                path, in_path = masked_path(path, scanner, replacer)
+                query, in_query = masked_query(query, scanner, replacer)
+                fields, counts = masked_fields(fields, scanner, replacer)
+                counts.update(in_path)
+                counts.update(in_query)
         except MaskingError as error:
             raise mask_failed(error) from error
-        if pairs is not None:
-            pairs |= replacer.take_pairs()
         if mask.restore and known:
             path, query = restore_target(path, query, known)
-        return path, query
+        return MaskedHead(path, query, fields, counts, replacer.take_pairs())
+
+    def incoming(self, fields: CIMultiDict[str], mask: MaskObligation) -> MaskedHead:
+        """A reply's header fields as they may be passed on. Raises GatewayError when a detector fails."""
+        if not mask.response:
+            return MaskedHead(fields=fields)
+        replacer = self._replacer(mask)
+        try:
+            fields, counts = masked_fields(fields, self._scanner(mask.response), replacer)
+        except MaskingError as error:
+            raise _unmaskable(error) from error
+        return MaskedHead(fields=fields, counts=counts, pairs=replacer.take_pairs())
 
     def reply(self, media: MediaType, coding: str, mask: MaskObligation, action: str = "") -> ReplyMasker | None:
         """A masker for a reply of this type, None when nothing is to be masked. Raises GatewayError when it cannot.
@@ -195,7 +225,7 @@ class Inspector:
             return None
         hidden = _TOKEN_BY_TOKEN if action.startswith("llm.") and mask.response else ()
         try:
-            rules = self._rules(mask.response, mask, hidden)
+            rules = replace(self._rules(mask.response, mask, hidden), streams=True)
             charset = _streamed(media, READABLE)
             return Telling(masker_for(media.name, rules, charset, coding), rules.replacer, _unmaskable)
         except MaskingError as error:
@@ -240,55 +270,16 @@ class Inspector:
     def _response_scanner(self, mask: MaskObligation) -> Scanner | None:
         return self._scanner(mask.response) if mask.response else None
 
-    def _recorded(self, content: Content) -> Recorded:
-        data = (content.text or "").encode("utf-8", "surrogatepass")
-        if content.media.is_event_stream and (answer := reassemble(data, complete=content.complete)) is not None:
-            return self._recorded_answer(answer)
-        try:
-            return self._recorded_as(content.media.name, data, complete=content.complete)
-        except MaskingError:  # not what its type says; the reader of JSON takes any text, and undoes escapes in it
-            return self._recorded_as("application/json", data, complete=content.complete)
-
-    def _recorded_answer(self, answer: dict[str, Any]) -> Recorded:
-        """A reassembled answer; each text is masked by itself, as it was for the agent."""
-        counts: Counter[str] = Counter()
-        shown: dict[str, Any] = {}
-        for name, value in answer.items():
-            if isinstance(value, str):
-                masker = Channel((name.rpartition(".")[2],), self._everything, self._hashing)
-                shown[name] = masker.feed(value) + masker.close()
-                counts.update(masker.counts)
-            else:
-                recorded = self._recorded_as("application/json", write(value).encode(), complete=True)
-                shown[name] = parse(recorded.recorded.encode())[1]
-                counts += recorded.findings
-        return Recorded(write(shown), counts)
-
-    def _recorded_as(self, media_type: str, data: bytes, *, complete: bool) -> Recorded:
-        rules = Rules(self._everything, self._hashing)
-        counts: Counter[str] = Counter()
-        if complete and passes_untouched(data, media_type, rules):
-            return Recorded(data.decode("utf-8", "replace"))
-        if media_type.startswith("multipart/") and complete:
-            masked = _masked_parts(data, rules, counts)
-        else:
-            masker = masker_for(media_type, rules)
-            masked = masker.feed(data)
-            if complete:  # else what is still open at the cut may be the first half of a value
-                masked += masker.close()
-            counts.update(masker.counts)
-        return Recorded(masked.decode("utf-8", "replace"), counts)
-
     def _masked(self, content: Content, mask: MaskObligation, known: Mapping[str, str]) -> Masked:
         rules = self._rules(mask.request, mask)
         data, media = content.plain or b"", content.media
         counts: Counter[str] = Counter()
         if media.name.startswith("multipart/"):
-            masked = _masked_parts(data, rules, counts)
+            masked = masked_parts(data, rules, counts)
         elif content.charset in UTF8 and content.text is not None and passes_untouched(data, media.name, rules):
             masked = data
         else:
-            masked = _masked_whole(data, media.name, content.charset, rules, counts)
+            masked = masked_whole(data, media.name, content.charset, rules, counts)
         pairs = rules.replacer.take_pairs()
         if mask.restore:
             masked = restore_document(masked, media.name, content.charset, known)
@@ -321,25 +312,3 @@ def mask_failed(error: Exception) -> Denied:
 
 def _unmaskable(error: MaskingError) -> GatewayError:
     return GatewayError(502, "mask_failed", f"the reply cannot be masked: {error}")
-
-
-def _masked_whole(data: bytes, media_type: str, charset: str, rules: Rules, counts: Counter[str]) -> bytes:
-    masker = masker_for(media_type, rules, charset)
-    masked = masker.feed(data) + masker.close()
-    counts.update(masker.counts)
-    return masked
-
-
-def _masked_parts(data: bytes, rules: Rules, counts: Counter[str]) -> bytes:
-    def head(lines: bytes) -> bytes:
-        return _masked_whole(lines, "text/plain", "utf-8", Rules(rules.scanner, rules.replacer), counts)
-
-    def body(part: bytes, content_type: str) -> bytes:
-        media_type = content_type.partition(";")[0].strip().lower()
-        return _masked_whole(part, media_type, "utf-8", rules, counts)
-
-    return mask_parts(data, head, body)
-
-
-def _masked_line(text: str, lexer: FormLexer, scanner: Scanner, replacer: Replacer) -> str:
-    return mask_document(text.encode(), lexer, scanner, replacer)[0].decode()

@@ -6,12 +6,14 @@ import random
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from yarl import URL
 
 from schemas.events import OperationAttempted
 from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
 from services.ingress.content import Content
-from services.ingress.inspection import Recorded, mask_failed
+from services.ingress.inspection import mask_failed
 from services.ingress.masking.errors import MaskingError
+from services.ingress.recorded_content import Recorded
 from tests.conftest import until
 from tests.ingress.conftest import Gateway
 
@@ -60,6 +62,22 @@ async def test_a_request_is_masked_in_body_path_and_query(gateway: Gateway) -> N
     assert ADDRESS not in gateway.upstream.seen[0].path_qs
     outcome = await gateway.outcome()
     assert outcome["masked"]["request.EMAIL"] >= 1
+
+
+async def test_an_encoded_path_is_masked_counted_and_recorded_as_it_reads(gateway: Gateway) -> None:
+    await gateway.boot()
+    gateway.decide = masking(request=("pii",))
+    encoded = ADDRESS.replace("@", "%40")
+    url = URL(f"{gateway.url}/vendor/a%20b/{encoded}?q={encoded}", encoded=True)
+    assert gateway.http
+    async with gateway.http.get(url, headers={"Authorization": f"Bearer {gateway.token()}"}) as reply:
+        assert reply.status == 200
+    assert gateway.upstream.seen[0].raw_path == "/a%20b/%5BEMAIL%5D?q=%5BEMAIL%5D"
+    attempt = gateway.attempts[0]
+    assert attempt.operation.path.startswith("/a%20b/EMAIL#")
+    assert attempt.findings == {"EMAIL": 2}
+    assert (await gateway.outcome())["masked"] == {"request.EMAIL": 2}
+    assert not [raw for raw in gateway.raw if b"ada.lovelace" in raw]
 
 
 async def test_an_unknown_entity_stops_the_request_before_it_is_sent(gateway: Gateway) -> None:

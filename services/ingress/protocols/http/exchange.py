@@ -105,7 +105,7 @@ class Exchange:
     def _operation(self, content: Content) -> Operation:
         assert self.target
         statement = self.parts.inspector.inspect(content)
-        path = self.parts.inspector.line(self.target.path)
+        path = self.parts.inspector.path(self.target.path)
         query = self.parts.inspector.parameters(self.target.parameters())
         self.masked_path = path.recorded
         for part in (statement, path, query):

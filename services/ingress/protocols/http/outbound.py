@@ -62,12 +62,12 @@ async def _masked(parts: Parts, target: Target, content: Content, mask: MaskObli
     if mask.restore:
         known = await parts.vault.lookup(parts.inspector.placeholders(content, target.path, target.query))
     masked = parts.inspector.mask(content, mask, known)
-    pairs = dict(masked.pairs)
-    path, query = parts.inspector.target(target.path, target.query, mask, known, pairs)
-    await parts.vault.store(pairs)
+    head = parts.inspector.outgoing(target.path, target.query, CIMultiDict(), mask, known)
+    await parts.vault.store(masked.pairs | head.pairs)
     story.note_masked("request", masked.counts)
+    story.note_masked("request", head.counts)
     story.request_bytes = len(masked.data)
-    return Outbound(path, query, masked.data or None, masked.coding)
+    return Outbound(head.path, head.query, masked.data or None, masked.coding)
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes], story: Story) -> AsyncIterator[bytes]:

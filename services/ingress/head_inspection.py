@@ -1,0 +1,131 @@
+"""What stands before a body, path, query and header fields: as it may be recorded, and as it may pass. Pure.
+
+Percent-encoding is undone to look, and done again where something is put in a value's place.
+Counterparts: `inspection.Inspector`, which brings the detectors; `recorded_content` for bodies.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from multidict import CIMultiDict
+
+from services.ingress.masking.replace import Replacer
+from services.ingress.masking.scanner import Scanner
+from services.ingress.masking.structure.flow import mask_document
+from services.ingress.masking.structure.form_lexer import FormLexer
+from services.ingress.masking.structure.telling import teller
+from services.ingress.masking.structure.view import Zone
+from services.ingress.masking.text import mask_text
+
+#: Fields that name software and its versions: four numbers in a row are a version there, not an address.
+_VERSIONS = frozenset({"user-agent", "server", "via", "x-powered-by"})
+#: Fields that carry a handle, whose name does not tell that it is a secret: masked, no session would last.
+_HANDLES = frozenset(
+    {"cookie", "set-cookie", "idempotency-key", "x-idempotency-key", "x-csrf-token", "x-csrftoken", "x-xsrf-token"}
+)
+#: Fields that hold an address, in which a label has to be encoded like anything else.
+_ADDRESSES = frozenset({"location", "content-location", "referer"})
+#: Set by the gateway itself on the way to the upstream.
+_OURS = frozenset({"traceparent"})
+
+
+@dataclass(frozen=True)
+class MaskedHead:
+    """What passes in place of a path, a query and fields, and how many values were replaced by entity."""
+
+    path: str = ""
+    query: str = ""
+    fields: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    counts: Counter[str] = field(default_factory=Counter)
+    #: Placeholder to value: to be stored before anything goes out (services/ingress/vault.py).
+    pairs: dict[str, str] = field(default_factory=dict)
+
+
+class _Plain(FormLexer):
+    """Writes what stands in a value's place as it is, for people to read."""
+
+    def write(self, text: str, zone: Zone, *, quoted: bool) -> bytes:
+        return text.encode()
+
+
+def recorded_path(path: str, scanner: Scanner, replacer: Replacer) -> tuple[str, dict[str, int]]:
+    """An encoded path for the record; what was not masked stays encoded. Raises MaskingError when a detector fails."""
+    if "%" not in path:
+        return mask_text(path, scanner, replacer)
+    masked, counts = mask_document(path.encode(), _Plain(teller(scanner), plus=False), scanner, replacer)
+    return masked.decode(), counts
+
+
+def masked_path(path: str, scanner: Scanner, replacer: Replacer) -> tuple[str, dict[str, int]]:
+    """A path to pass on; the bytes that came where nothing is found. Raises MaskingError when a detector fails."""
+    masked, counts = mask_document(path.encode(), FormLexer(teller(scanner), plus=False), scanner, replacer)
+    return masked.decode(), counts
+
+
+def masked_query(query: str, scanner: Scanner, replacer: Replacer) -> tuple[str, dict[str, int]]:
+    """The same for a query string."""
+    masked, counts = mask_document(query.encode(), FormLexer(teller(scanner)), scanner, replacer)
+    return masked.decode(), counts
+
+
+def found_in(fields: Iterable[tuple[str, str]], scanner: Scanner) -> Counter[str]:
+    """What header fields hold, by entity; one scan of them all tells that most hold nothing.
+
+    Raises MaskingError when a detector fails.
+    """
+    texts = [(name.lower(), _shown(name, value)) for name, value in fields]
+    found: Counter[str] = Counter()
+    if not _suspect(texts, scanner):
+        return found
+    for name, text in texts:
+        found.update(_entities(name, text, scanner))
+    return found
+
+
+def masked_fields(
+    fields: CIMultiDict[str], scanner: Scanner, replacer: Replacer
+) -> tuple[CIMultiDict[str], Counter[str]]:
+    """Fields to pass on, the same ones where nothing is found; one whose very name is a value is left out.
+
+    Raises MaskingError when a detector fails.
+    """
+    counts: Counter[str] = Counter()
+    texts = [(name.lower(), _shown(name, value)) for name, value in fields.items()]
+    if not _suspect(texts, scanner):
+        return fields, counts
+    masked: CIMultiDict[str] = CIMultiDict()
+    for (name, value), (lower, text) in zip(fields.items(), texts, strict=True):
+        found = _entities(lower, text, scanner)
+        passed = _masked_field(name, value, scanner, replacer) if found else value
+        counts.update(found)
+        if passed is not None:
+            masked.add(name, passed)
+    return masked, counts
+
+
+def _suspect(texts: list[tuple[str, str]], scanner: Scanner) -> bool:
+    return bool(scanner.spans("\n".join([text for _, text in texts]).encode("utf-8", "surrogatepass")))
+
+
+def _shown(name: str, value: str) -> str:
+    """A field as its reader sees it. The name stands before the value, for it may be what tells."""
+    shown = value if name.lower() in _HANDLES else f"{name}={value}"
+    return unquote(shown) if "%" in shown else shown
+
+
+def _entities(name: str, text: str, scanner: Scanner) -> list[str]:
+    found = [match.entity for match in scanner.scan(text)] if name not in _OURS else []
+    return [] if name in _VERSIONS and set(found) == {"IP_ADDRESS"} else found
+
+
+def _masked_field(name: str, value: str, scanner: Scanner, replacer: Replacer) -> str | None:
+    lead = "" if name.lower() in _HANDLES else f"{name}="
+    if "%" in value or name.lower() in _ADDRESSES:
+        raw = (lead + value).encode("utf-8", "surrogateescape")
+        data, _ = mask_document(raw, FormLexer(teller(scanner), plus=False), scanner, replacer)
+        masked = data.decode("utf-8", "surrogateescape")
+    else:
+        masked, _ = mask_text(lead + value, scanner, replacer)
+    return masked.removeprefix(lead) if masked.startswith(lead) else None
