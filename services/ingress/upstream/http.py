@@ -13,21 +13,17 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
 
 import aiohttp
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientResponse, ClientSession
 from multidict import CIMultiDict
 from yarl import URL
 
 from schemas.events import Outcome
 from schemas.operations import Connector
-from services.ingress.errors import UpstreamError
+from services.ingress.errors import GatewayError, UpstreamError
 from services.ingress.scrubbing import Scrubber, scrub, scrub_bytes, spellings
+from services.ingress.upstream.pool import PoolBusy, open_session, paced
 from services.runtime.settings import SettingsError, reveal
 from services.runtime.settings.connectors import HttpConnector, Inject, UpstreamTls
-
-#: Largest single header field and start line of a reply.
-MAX_REPLY_FIELD = 32 * 1024
-#: Names that aiohttp would add by itself; the agent's own, or none, are sent instead.
-_NO_DEFAULTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 #: Fields of a reply that hold an address, with a query.
 _WITH_ADDRESS = ("Location", "Content-Location")
@@ -116,26 +112,34 @@ class Upstream:
         return [pair for pair in query.split("&") if pair and _name_of(pair) not in self._credential.query]
 
     async def request(self, method: str, path: str, query: str, fields: CIMultiDict[str], body: Body) -> ClientResponse:
-        """Send a request; the reply, once its head is there, is its caller's to close. Raises UpstreamError.
+        """Send a request, once; the reply, once its head is there, is its caller's to close. Raises UpstreamError.
 
-        A body that is an iterator is sent as it comes, with `fields["Content-Length"]` or else chunked.
+        A body that is an iterator is sent as it comes, with `fields["Content-Length"]` or else chunked; a GatewayError
+        that it raises is raised here.
         """
         fields.update(self._credential.fields)
         query = self.with_credential(query)
         url = URL(f"{self.settings.upstream}{path}" + (f"?{query}" if query else ""), encoded=True)
         try:
-            async with asyncio.timeout(self.settings.timeouts.first_byte):
-                return await self._open().request(
-                    method,
-                    url,
-                    headers=fields,
-                    data=body,
-                    allow_redirects=False,
-                    ssl=self._tls,
-                    server_hostname=self.settings.tls.server_name,
-                )
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
+            if body is None or isinstance(body, bytes):
+                async with asyncio.timeout(self.settings.timeouts.first_byte):
+                    return await self._send(method, url, fields, body)
+            async with asyncio.timeout(self.settings.timeouts.first_byte) as limit:
+                with paced(body, limit, self.settings.timeouts) as pieces:
+                    return await self._send(method, url, fields, pieces)
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError, PoolBusy) as error:
             raise explain(error) from error
+
+    async def _send(self, method: str, url: URL, fields: CIMultiDict[str], body: Body) -> ClientResponse:
+        return await self._open().request(
+            method,
+            url,
+            headers=fields,
+            data=body,
+            allow_redirects=False,
+            ssl=self._tls,
+            server_hostname=self.settings.tls.server_name,
+        )
 
     def arrived(self, reply: ClientResponse) -> bytes | None:
         """The whole body without our credential if it is here already, as most small ones are; else `chunks` has it."""
@@ -183,7 +187,7 @@ class Upstream:
                     ssl=self._tls,
                     server_hostname=self.settings.tls.server_name,
                 )
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError, PoolBusy) as error:
             raise explain(error) from error
         try:
             yield socket
@@ -197,22 +201,23 @@ class Upstream:
 
     def _open(self) -> ClientSession:
         if self._session is None:
-            self._session = ClientSession(
-                connector=TCPConnector(limit=self.settings.pool, limit_per_host=0, ttl_dns_cache=10),
-                timeout=ClientTimeout(total=None, connect=None, sock_connect=self.settings.timeouts.connect),
-                cookie_jar=DummyCookieJar(),
-                auto_decompress=False,
-                skip_auto_headers=_NO_DEFAULTS,
-                max_field_size=MAX_REPLY_FIELD,
-                max_line_size=MAX_REPLY_FIELD,
-                trust_env=False,
-            )
+            self._session = open_session(self.settings)
         return self._session
 
 
-def explain(error: BaseException) -> UpstreamError:
+def explain(error: BaseException) -> GatewayError:
     """What went wrong with an upstream, in words without its address or content."""
+    if isinstance(error.__cause__, GatewayError):  # the agent's body, which aiohttp was sending
+        return error.__cause__
     match error:
+        case PoolBusy():
+            return UpstreamError(
+                503,
+                "upstream_busy",
+                "all connections to the upstream are in use",
+                headers={"Retry-After": "1"},
+                retryable=True,
+            )
         case ssl.SSLCertVerificationError():
             return _bad(502, "upstream_tls", "the upstream's TLS certificate could not be verified")
         case aiohttp.ClientSSLError() | ssl.SSLError():
@@ -221,6 +226,10 @@ def explain(error: BaseException) -> UpstreamError:
             return _bad(504, "upstream_timeout", "the upstream did not accept a connection in time")
         case TimeoutError():
             return _bad(504, "upstream_timeout", "the upstream did not answer in time")
+        case aiohttp.ClientConnectorDNSError():
+            return _bad(502, "upstream_unknown", "the upstream's host name could not be resolved")
+        case aiohttp.WSServerHandshakeError():
+            return _bad(502, "upstream_no_upgrade", f"the upstream refused the upgrade ({error.status})")
         case aiohttp.ClientConnectorError():
             return _bad(502, "upstream_refused", "the upstream refused the connection")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | OSError():

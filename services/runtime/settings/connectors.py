@@ -45,10 +45,11 @@ class UpstreamTls(Section):
 class Timeouts(Section):
     """Towards one upstream."""
 
+    #: To get a free connection, and as long again to open one.
     connect: Seconds = 5
     #: From the last byte of the request to the first of the reply; models think for minutes.
     first_byte: Seconds = 300
-    #: Between two pieces of a body, either way.
+    #: Between two pieces of a body, either way, whichever side is slow.
     idle: Seconds = 120
 
 
