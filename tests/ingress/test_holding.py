@@ -1,9 +1,11 @@
 """Held operations, seen from ingress: what people gave is checked claim by claim and spent once (G5)."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from joserfc.jwk import OKPKey
@@ -12,9 +14,12 @@ from schemas import subjects
 from schemas.approvals import ApprovalRecord, Grant, Reviewer
 from schemas.base import new_id, utc_now
 from schemas.certificates import Certificate
-from schemas.events import ApprovalRequested, ApprovalState, OperationAttempted
+from schemas.events import ApprovalRequested, ApprovalState, OperationAttempted, VerdictReached
 from schemas.policies import PolicyDocument
 from schemas.verdicts import ApprovalTerms, Decision, Requirement, Verdict
+from services.policy.evaluate import judge
+from services.policy.grants import Grants
+from services.policy.rules import parse_policy
 from services.runtime import keys
 from services.runtime.certificates import sign
 from services.runtime.settings.approvals import ApprovalSettings
@@ -307,6 +312,150 @@ async def test_a_grant_lets_later_operations_through_until_it_is_revoked(people:
     assert await status_of(people.gateway) == (403, "approval_refused")
 
 
+RULES = """
+rules:
+  - {name: hide, when: connector.name == "vendor", mask: {response: [EMAIL]}}
+  - {name: reads, when: action == "http.post", allow: true}
+  - {name: ask, when: action == "http.post", approve: {by: [dba], grant: 1h}}
+"""
+
+
+async def test_a_grant_counts_beside_rules_that_mask_or_allow(people: People) -> None:
+    """As the real policy weighs it: an allow under a grant names every rule that matched."""
+    policy, grants, grant_id = parse_policy(RULES), Grants(), new_id()
+    await people.policy(policy.version)
+    identity = {"issuer": "countersign-local", "subject": "agent-7"}
+
+    def judged(attempt: OperationAttempted) -> Verdict:
+        claims = {"kind": "grant", "operation_digest": "", "policy_version": policy.version}
+        certificate = sign(people.certificate(attempt, grant_id, **claims), people.key)
+        grant = Grant(
+            grant_id=grant_id,
+            approval_id=new_id(),
+            rule="ask",
+            connector="vendor",
+            policy_version=policy.version,
+            approved_by="grace",
+            expires_at=utc_now() + timedelta(hours=1),
+            certificate=certificate,
+            **identity,
+        )
+        grants.add(grant)
+        return judge(policy, attempt, grants).verdict
+
+    people.gateway.decide = judged
+    await people.grants.put(grant_id, b"{}")
+    assert (await status_of(people.gateway))[0] == 503
+    attempt = people.gateway.attempts[0]
+    assert judged(attempt).rules == ("hide", "reads", "ask")
+    await people.grants.put(grant_id, next(iter(grants._by_id.values())).model_dump_json().encode())
+    assert (await status_of(people.gateway))[0] == 200
+
+
+def asked_when(when: datetime) -> str:
+    """An approval's id that was made then (UUIDv7, RFC 9562, section 5.7)."""
+    return str(UUID(int=int(when.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62))
+
+
+@pytest.mark.parametrize(
+    ("presented", "expected"),
+    [
+        (lambda: asked_when(utc_now() - timedelta(seconds=5)), (202, "")),
+        (lambda: asked_when(utc_now() - timedelta(days=3)), (403, "approval_refused")),
+        (lambda: asked_when(utc_now() + timedelta(days=3)), (403, "approval_refused")),
+        (lambda: str(uuid4()), (403, "approval_refused")),
+        (lambda: "AKIAIOSFODNN7EXAMPLE", (400, "bad_approval")),
+        (lambda: new_id() + "0", (400, "bad_approval")),
+    ],
+    ids=("may come yet", "of days ago", "of days to come", "of no time", "no id", "an id and more"),
+)
+async def test_an_approval_that_nobody_knows_opens_nothing(
+    people: People, presented: Callable[[], str], expected: tuple[int, str]
+) -> None:
+    people.gateway.decide = lambda attempt: hold(attempt).model_copy(update={"terms": terms()})
+    fields = {"Countersign-Approval": presented(), "Prefer": "respond-async"}
+    async with people.gateway.call("POST", "/vendor/pay", data=b"{}", headers=fields) as reply:
+        found = (reply.status, (await reply.json()).get("error", {}).get("code", ""))
+    assert found == expected
+    if expected[0] == 400:
+        assert not any(b"AKIA" in raw for raw in people.gateway.raw)
+
+
+async def test_somebody_elses_approval_tells_nothing(people: People) -> None:
+    held = Held(people.gateway)
+    call = asyncio.ensure_future(held.send())
+    attempt = await held.attempt()
+    await people.record(attempt, held.approval_id, ApprovalState.DENIED)
+    assert (await call)[0] == 403
+    token = people.gateway.token("agent-9")
+    fields = {"Countersign-Approval": held.approval_id}
+    async with people.gateway.call("POST", "/vendor/pay", token, data=b'{"amount": 5}', headers=fields) as reply:
+        body = await reply.json()
+    assert (reply.status, body["detail"]) == (403, "there is no such approval")
+
+
+async def test_who_does_not_wait_and_wants_no_202_gets_none(people: People) -> None:
+    held = Held(people.gateway)
+    status, body = await held.send(headers={"Prefer": "wait=0"})
+    assert (status, body["error"]["code"]) == (403, "approval_pending")
+
+
+async def test_header_fields_are_part_of_what_is_approved(people: People) -> None:
+    held = Held(people.gateway)
+    mine = {"Stripe-Account": "acct_mine", "X-Mail": "bob@example.com", "Cookie": "session=c2Vzc2lvbg"}
+    await held.send(headers=mine | {"Prefer": "respond-async"})
+    attempt = await held.attempt()
+    assert attempt.operation.attributes["fields"] == [
+        "cookie: [HIDDEN]",
+        "stripe-account: acct_mine",
+        attempt.operation.attributes["fields"][2],
+    ]
+    assert "bob@example.com" not in attempt.operation.attributes["fields"][2]
+    assert attempt.findings["EMAIL"] == 1
+    await people.approve(attempt, held.approval_id)
+    shown = {"Countersign-Approval": held.approval_id}
+    for other in ({"Stripe-Account": "acct_other"}, {"X-Amz-Target": "DeleteTable"}):
+        assert (await held.send(headers=mine | other | shown))[0] == 403
+    volatile = {"User-Agent": "again", "X-Request-Id": new_id(), "x-stainless-retry-count": "1"}
+    assert (await held.send(headers=mine | volatile | shown))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "x-http-method", "X-Original-URL"])
+async def test_a_field_that_would_change_what_was_judged_is_refused(people: People, name: str) -> None:
+    async with people.gateway.call("POST", "/vendor/pay", data=b"{}", headers={name: "DELETE"}) as reply:
+        assert (reply.status, (await reply.json())["error"]["code"]) == (400, "override")
+    assert people.gateway.upstream.seen == []
+
+
+async def test_the_approvers_voice_is_not_the_policys(people: People) -> None:
+    """What a stolen password of the approver's is good for: NATS refuses it policy's subject, and ingress the claim."""
+    held = Held(people.gateway)
+    people.gateway.decide = lambda attempt: None
+    call = asyncio.ensure_future(held.send())
+    attempt = await held.attempt()
+    allow = Verdict(decision=Decision.ALLOW, rules=("ask",), policy_version="v1")
+    forged = VerdictReached(
+        ingress=attempt.ingress,
+        session_id=attempt.session_id,
+        operation_id=attempt.operation_id,
+        by="policy",
+        verdict=allow,
+    )
+    complaints: list[str] = []
+
+    async def note(error: Exception) -> None:
+        complaints.append(str(error))
+
+    approver = await people.gateway.bus.connect("approver", error=note)
+    for subject in (subjects.of(forged), subjects.verdict(attempt.ingress, attempt.operation_id, "approver")):
+        await approver.publish(subject, forged.model_dump_json().encode())
+    await approver.flush()
+    await until(lambda: any("permissions violation" in words.lower() for words in complaints))
+    await people.gateway.verdict(attempt, Verdict(decision=Decision.DENY, rules=("ask",), policy_version="v1"))
+    assert (await call)[0] == 403
+    assert people.gateway.upstream.seen == []
+
+
 async def status_of(gateway: Gateway) -> tuple[int, str]:
     async with gateway.call("POST", "/vendor/pay", data=b"{}") as reply:
         return reply.status, (await reply.json()).get("error", {}).get("code", "")
@@ -320,3 +469,4 @@ async def test_while_the_bus_is_away_no_approval_is_used(people: People) -> None
     await people.gateway.bus.server.kill()
     status, _ = await held.send(headers={"Countersign-Approval": held.approval_id})
     assert status == 503
+    await people.gateway.bus.server.start()  # or ingress would wait for it when it stops
