@@ -136,6 +136,10 @@ def _azure(rng: Rng) -> Sample:
     key = base64.b64encode(rng.randbytes(64)).decode()
     if rng.random() < 0.5:
         return Sample(f"DefaultEndpointsProtocol=https;AccountName=acme;AccountKey={key};EndpointSuffix=x", key)
+    if rng.random() < 0.3:
+        signature = base64.b64encode(rng.randbytes(32)).decode()
+        value = rng.choice((signature, signature.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")))
+        return Sample(f"https://acme.blob.core.windows.net/c?sv=2024-08-04&se=2030-01-01&sig={value}&sp=r", value)
     secret = f"{chars(rng, ALNUM, 3)}8Q~{chars(rng, ALNUM + '_.-', 33)}x"
     return Sample(f'"client_secret": "{secret}"', secret)
 
@@ -166,10 +170,20 @@ def _password(rng: Rng) -> str:
 def _password_sample(rng: Rng) -> Sample:
     if rng.random() < 0.7:
         return _assigned(("password", "DB_PASSWORD", "passwd", "new_password", "Passphrase"), _password)(rng)
+    if rng.random() < 0.2:
+        digits = chars(rng, "123456789", rng.randrange(4, 8))
+        form = rng.choice(('{{"passcode": {}, "id": 7}}', '{{\n "password": {},\n "id": 7}}', '"pin": "{}"', "PIN={}"))
+        return Sample(form.format(digits), digits)
     value = _password(rng)
     form = rng.choice(
         (
             "my password is {}",
+            "DB_PASS={}",
+            '{{"pass": "{}", "user": "bob"}}',
+            "smtpPass: {}\n",
+            '"password": ["{}"]',
+            "SECRET={}",
+            "SECRET_KEY={}",
             "--password {} --verbose",
             "CREATE ROLE bob LOGIN PASSWORD '{}'",
             "<password>{}</password>",
@@ -191,14 +205,23 @@ def _url_password(rng: Rng) -> Sample:
 def _entropy(rng: Rng) -> Sample:
     keys = ("api_key", "client-secret", "ACCESS_TOKEN", "signingKey", "auth_token", "credential")
     value = chars(rng, ALNUM, 3) + "7" + rng.choice((chars(rng, ALNUM, 30), chars(rng, HEX, 40)))
-    if rng.random() < 0.2:
-        return Sample(f"Authorization: Bearer {value}", value)
+    if rng.random() < 0.3:
+        pair = base64.b64encode(f"{chars(rng, LOWER, 4)}:{chars(rng, LOWER, rng.randrange(4, 12))}".encode()).decode()
+        scheme, value = rng.choice((("Bearer", value), ("Basic", pair)))
+        return Sample(f"Authorization: {scheme} {value}", value)
     return _assigned(keys, lambda _: value)(rng)
 
 
 def _email(rng: Rng) -> str:
     local = chars(rng, LOWER, 5) + rng.choice(("", ".", "+", "_")) + chars(rng, ALNUM, 4)
+    local = rng.choice(("o'", "jo.d'")) + local if rng.random() < 0.1 else local
     return f"{local}@{chars(rng, LOWER, 6)}{rng.choice(('.com', '.co.uk', '-x.io', '.de', '.museum'))}"
+
+
+def _email_sample(rng: Rng) -> Sample:
+    value = _email(rng)
+    form = rng.choice(("write to...{} now", "see..{}.", "{}: hello", "{}/calendar", "b'{}'"))
+    return Sample(form.format(value), value) if rng.random() < 0.2 else _around(rng, value)
 
 
 def _phone(rng: Rng) -> Sample:
@@ -398,7 +421,7 @@ _POSITIVE: dict[str, Callable[[Rng], Sample]] = {
     "BR_CPF": _plain(_cpf),
     "IN_AADHAAR": _told(("Aadhaar", "aadhar"), _aadhaar),
     "AU_TFN": _told(("TFN", "tax file"), _tfn),
-    "EMAIL": _plain(_email),
+    "EMAIL": _email_sample,
     "PHONE": _phone,
     "IP_ADDRESS": _plain(_ip),
 }  # fmt: skip
@@ -527,11 +550,21 @@ def _truncated(rng: Rng, value: str) -> str:
     return value[: rng.randrange(8, 14)]
 
 
+_PAGES = ("nextPageToken", "next_page_token", "NextContinuationToken", "pageToken", "nextSyncToken", "NextToken",
+          "Idempotency-Key", "idempotency_key", "cache_key", "partitionKey", "resume_token", "cursorToken")  # fmt: skip
+
+
+def _page(rng: Rng) -> str:
+    """What an agent has to send back to go on: as random as a secret, and none."""
+    value = rng.choice((chars(rng, ALNUM, 40), base64.urlsafe_b64encode(rng.randbytes(33)).decode()))
+    return rng.choice(('"{}": "{}"', "{}={}", "{}: {}", "<{0}>{1}</{0}>")).format(rng.choice(_PAGES), value)
+
+
 _CHECKED = ("CREDIT_CARD", "IBAN", "US_ROUTING_NUMBER", "CA_SIN", "GB_NHS", "FR_NIR", "ES_NIF",
             "DE_TAX_ID", "NL_BSN", "PL_PESEL", "BR_CPF", "IN_AADHAAR", "AU_TFN", "IT_CODICE_FISCALE")  # fmt: skip
 _PREFIXED = ("AWS_ACCESS_KEY_ID", "GITHUB_TOKEN", "GITLAB_TOKEN", "SLACK_TOKEN", "STRIPE_KEY", "ANTHROPIC_KEY",
              "OPENAI_KEY", "GOOGLE_API_KEY", "HUGGINGFACE_TOKEN", "NPM_TOKEN", "PYPI_TOKEN", "SENDGRID_KEY",
-             "VAULT_TOKEN", "JWT", "HIGH_ENTROPY", "AWS_SECRET_KEY")  # fmt: skip
+             "VAULT_TOKEN", "JWT", "AWS_SECRET_KEY")  # fmt: skip
 
 _NEAR_MISS: dict[str, Callable[[Rng], str]] = {
     **{entity: _either(_POSITIVE[entity], _wrong_digit, _same_shape) for entity in _CHECKED},
@@ -546,7 +579,13 @@ _NEAR_MISS: dict[str, Callable[[Rng], str]] = {
     "US_SSN": lambda rng: f"{rng.choice(('Order', 'part', 'Item', 'serial'))} {chars(rng, DIGITS, 9)}",
     "US_ITIN": lambda rng: f"taxpayer {rng.randrange(1, 9)}{chars(rng, DIGITS, 8)}",
     "PHONE": lambda rng: f"{rng.choice(('order', 'part', 'build'))} {chars(rng, DIGITS, rng.randrange(7, 13))}",
-    "EMAIL": lambda rng: f"{chars(rng, LOWER, 5)}@{rng.choice(('localhost', '2x.png', 'v1', '{host}', ' home.de'))}",
+    "EMAIL": lambda rng: rng.choice((
+        f"{chars(rng, LOWER, 5)}@{rng.choice(('localhost', '2x.png', 'v1', '{host}', ' home.de'))}",
+        f"ssh -T git@{rng.choice(('github.com', 'gitlab.acme.com', 'bitbucket.org'))}",
+        f"git@code.{chars(rng, LOWER, 5)}.com:{chars(rng, LOWER, 5)}/app.git",
+    )),
+    "HIGH_ENTROPY": lambda rng: rng.choice((_nearly(_entropy, _truncated), _page))(rng),
+    "AZURE_KEY": lambda rng: f"?sv=2024-08-04&sig={chars(rng, ALNUM, rng.randrange(8, 43))}&sp=r",
     "IP_ADDRESS": lambda rng: rng.choice(
         (f"version {rng.randrange(9)}.{rng.randrange(9)}.{rng.randrange(9)}.{rng.randrange(9)}",
          f"{rng.randrange(256, 999)}.1.2.3", f"v{rng.randrange(9)}.1.2.3", "127.0.0.1", "1.2.3.4.5", "10:20:30:40")
@@ -555,7 +594,10 @@ _NEAR_MISS: dict[str, Callable[[Rng], str]] = {
     "PASSWORD": lambda rng: rng.choice(
         ("password=${DB_PASSWORD}", "password: <your password>", 'password=""', "password={{ vault.db }}",
          "password = None", "password=%s", "password: ****", "PWD=/home/bob", "password: required\n",
-         f"password_{chars(rng, LOWER, 4)} = compute({chars(rng, LOWER, 4)})")
+         f"password_{chars(rng, LOWER, 4)} = compute({chars(rng, LOWER, 4)})", "first pass: 30 ms", '{"pass": 12}',
+         '{"pass": "test_login_2"}', 'pin: 13', '{"password": {"min": 8}}', '{"password":[]}', "compass=north4e",
+         f"secret: {chars(rng, LOWER, 5)}-db-{rng.randrange(9999)}", "secret=vault.read('a1b2c3d4')",
+         "bypass=a1b2c3d4!")
     ),
 }  # fmt: skip
 

@@ -65,6 +65,15 @@ SPECIFIC = [
     ("the header -----BEGIN PRIVATE KEY----- alone", "the header -----BEGIN PRIVATE KEY----- alone"),
     ("+1 (415) 555-2671 or 415-555-2671", "[PHONE] or [PHONE]"),
     ("tel: 030 1234567", "tel: [PHONE]"),
+    ("see...bob@example.com or sean.o'brien@example.com", "see...[EMAIL] or [EMAIL]"),
+    ("git@example.com, git@github.com, git@example.com:a/b", "[EMAIL], git@github.com, git@example.com:a/b"),
+    ("DB_PASS=hunter22!x; bypass=hunter22!x", "DB_PASS=[PASSWORD]; bypass=hunter22!x"),
+    ('"pass": "hunter22", "pin": 4821, "pass": 12', '"pass": "[PASSWORD]", "pin": [PASSWORD], "pass": 12'),
+    ("SECRET_KEY=hunter22!x secret: prod-db-2024", "SECRET_KEY=[PASSWORD] secret: prod-db-2024"),
+    ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [HIGH_ENTROPY]"),
+    ("Basic authentication", "Basic authentication"),
+    ("nextPageToken=Ab3dE6gH9jK2mN5pQ8sT", "nextPageToken=Ab3dE6gH9jK2mN5pQ8sT"),
+    ("refreshToken=Ab3dE6gH9jK2mN5pQ8sTu", "refreshToken=[HIGH_ENTROPY]"),
 ]
 
 

@@ -37,6 +37,8 @@ DOCUMENTS = {
     "list in a string": rb'{"a":"  [1, 4111111111111111]", "b":"[see 4111111111111111]"}',
     "lines": b'{"a":"bob@example.com"}\n{"a":"ann@example.com"}\n',
     "spaces": b'\xef\xbb\xbf \r\n\t{ "a" :\t[ ] , "b":{ } }\n',
+    "list of secrets": b'{"password":["hunter22"],"passcode":[4821,1],"pwd":{"password":{"is":"hunter22x"}}}',
+    "secret numbers": b'{\n "password": 12345678,\n "pin":4821, "passcode": 4821 }',
     "lone number": b"4111111111111111",
     "not utf-8": b'{"t":"caf\xc3\xa9 bob@example.com"}',
     "cut off": rb'{"a":{"b":"bob@example.com \u00',
@@ -48,7 +50,7 @@ DOCUMENTS = {
 def test_every_split_gives_what_the_whole_gives(name: str) -> None:
     data = DOCUMENTS[name]
     whole = mask(data)
-    for found in (b"bob", b"ann@", b"4111111111111111", b"123456789", b"ab\\", b"MII"):
+    for found in (b"bob", b"ann@", b"4111111111111111", b"123456789", b"ab\\", b"MII", b'"hunter22"', b"4821"):
         assert found not in whole.replace(rb'"ok":"ab\"c"', b"")
     for at in range(len(data) + 1):
         assert mask(data, [at]) == whole

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.ingress.masking.detectors.checks import ENTROPY_FLOOR, entropy
-from services.ingress.masking.detectors.detector import Check, Detector, when
+from services.ingress.masking.detectors.checks import ENTROPY_FLOOR, credentials, entropy
+from services.ingress.masking.detectors.detector import Check, Detector, accept, when
 from services.ingress.masking.linear import compile_linear
 
 _SUFFIX = r"(?:[_-]?(?:confirmation|confirm|again|repeat|new|old|prod|dev|test))?\d{0,2}"
 _PASSWORD = rf"(?i:password|passwd|passphrase|passcode|passwort|kennwort|contrase(?:n|\xc3\xb1)a){_SUFFIX}"
 _PWD = rf"(?i:pwd){_SUFFIX}"
+# `pass` and `pin` are words of their own; `secret` is as often the name of one as its value.
+_SHORT = r"(?:(?:\b|_)(?i:pass)|[a-z]Pass)"
+_PIN = r"(?:\b|_)(?i:pin)"
+_HIDDEN = r"(?i:secret)(?:[_-]?(?i:key))?"
 _TELLING = r"(?i:secret|token|key|credential|authorization)s?(?:[_-][A-Za-z0-9]{1,12}){0,2}"
 
 _CLOSE = r"(?:\\{0,3}[\"'])?[ \t]{0,3}"
@@ -31,6 +35,9 @@ _QUOTES: tuple[tuple[str, str], ...] = (
 )
 _BARE_CHARS = r"[^\s\"'`,;&<>\\]"
 _BARE = rf"(?![bBfFrRuU]{{1,2}}[\"'\\]){_BARE_CHARS}{{1,256}}"
+#: A list of passwords: its first.
+_LIST = r"(?:\[\s{0,12})?"
+_NUMBER_END = r"(?![A-Za-z0-9_.])"
 _DENSE = r"[A-Za-z0-9+/_.~-]{16,2048}={0,2}"
 
 _NOT_VALUES = frozenset(
@@ -61,6 +68,8 @@ def _is_value(value: bytes) -> bool:
 
 def _bare(value: bytes) -> int:
     """A bare value without the brackets and full stops that close a sentence or a call around it."""
+    if not value.strip(b"[]{}()"):
+        return 0  # a list or an object, not a value
     kept = value.rstrip(b".:")
     while kept and kept[-1:] in b")]}" and kept.count(_OPENING[kept[-1:]]) < kept.count(kept[-1:]):
         kept = kept[:-1]
@@ -77,9 +86,24 @@ def _quoted(value: bytes) -> int:
 def _stated(value: bytes) -> int:
     """A bare value in prose: letters alone are a word of the sentence, not a password."""
     length = _bare(value)
-    kept = value[:length]
-    mixed = any(48 <= byte <= 57 for byte in kept) or _SYMBOL_INSIDE.search(kept)
-    return length if mixed and _LETTER.search(kept) and length >= 6 else 0
+    return length if _made_up(value[:length]) else 0
+
+
+def _made_up(value: bytes) -> bool:
+    """Letters with digits or symbols among them, six at least."""
+    mixed = any(48 <= byte <= 57 for byte in value) or _SYMBOL_INSIDE.search(value)
+    return bool(mixed and _LETTER.search(value)) and len(value) >= 6
+
+
+def _pass(value: bytes) -> int:
+    """What `pass` is set to: a count, a state and the name of a test case are no passwords."""
+    return 0 if _WORDS.fullmatch(value) else _stated(value)
+
+
+def _secret(value: bytes) -> int:
+    """What `secret` is set to, when it is not the name or the place of one."""
+    named = _WORDS.fullmatch(value) or _CAMEL.fullmatch(value) or _UUID.fullmatch(value) or _PATH.fullmatch(value)
+    return _stated(value) if not named and len(value) >= 8 and any(48 <= byte <= 57 for byte in value) else 0
 
 
 def _not_path(value: bytes) -> int:
@@ -108,7 +132,7 @@ def _password(anchor: str, context: str, value: str, check: Check) -> Detector:
 
 def _in_quotes(anchor: str, check: Check = _quoted) -> Iterator[Detector]:
     for opening, value in _QUOTES:
-        yield _password(anchor, rf"{anchor}[ \t]{{0,3}}{opening}", value, check)
+        yield _password(anchor, rf"{anchor}[ \t]{{0,3}}{_LIST}{opening}", value, check)
 
 
 def _passwords() -> Iterator[Detector]:
@@ -120,12 +144,25 @@ def _passwords() -> Iterator[Detector]:
     # After a colon and a blank: prose unless it looks made up, or ends the line as in YAML.
     yield _password(colon, rf"{colon}[ \t]{{1,3}}", _BARE, _stated)
     yield _password(colon, rf"{colon}[ \t]{{1,3}}", rf"{_BARE}(?=[\r\n]|\Z)", _bare)
+    # Digits alone: as a value of JSON, or six at least.
+    yield _password(colon, _PASSWORD + r"\\{0,3}[\"'][ \t]{0,3}:[ \t]{0,3}", rf"\d{{3,32}}{_NUMBER_END}", accept)
+    yield _password(colon, rf"{colon}[ \t]{{0,3}}", rf"\d{{6,32}}{_NUMBER_END}", accept)
     # Typed in code: `password: SecretStr = "…"`.
     yield from _in_quotes(rf"{_PASSWORD}:[ \t]?[A-Za-z_][\w\[\]|. ]{{0,40}}=")
     # `pwd` is as often the working directory.
     yield from _in_quotes(_PWD + _EQUALS, when(_not_a_path))
     yield from _in_quotes(_PWD + _COLON, when(_not_a_path))
     yield _password(_PWD + _EQUALS, rf"{_PWD}{_EQUALS}[ \t]{{0,3}}", _BARE, _not_path)
+
+
+def _ambiguous() -> Iterator[Detector]:
+    """After words that stand beside other things as well: only what looks made up."""
+    for words, check in ((_SHORT, _pass), (_HIDDEN, _secret)):
+        for sign in (_EQUALS, _COLON):
+            yield from _in_quotes(words + sign, check)
+            yield _password(words + sign, rf"{words}{sign}[ \t]{{0,3}}", rf"(?!=){_BARE}", check)
+    pin = _PIN + _CLOSE + "[=:]"
+    yield _password(pin, rf"{pin}[ \t]{{0,3}}[\"'\\]{{0,4}}", rf"\d{{4,8}}{_NUMBER_END}", accept)
 
 
 def _elsewhere() -> Iterator[Detector]:
@@ -143,19 +180,31 @@ def _elsewhere() -> Iterator[Detector]:
 
 # RFC 3986 section 3.2.1: user:password before the @ of a URL's authority.
 _USER = r"://[^\s/?#@:\"'<>`]{0,128}:"
-_DENSE_CONTEXT = _TELLING + _CLOSE + r"(?:=>|:=|=|:)"
+_DENSE_ANCHOR = _TELLING + _CLOSE + r"(?:=>|:=|=|:)"
+# Tokens and keys that are no secrets, and that an agent has to send back: pages of a list, idempotency, caches, tables.
+_PUBLIC = (
+    "page|next|sync|skip|sort", "cache|delta", "paging|cursor|resume|public", "primary|foreign", "partition",
+    "pagination", "idempotency", "continuation",
+)  # fmt: skip
+_DENSE_CONTEXT = "".join(rf"(?<!(?i:{same_length}))(?<!(?i:{same_length})[_. -])" for same_length in _PUBLIC)
+_DENSE_CONTEXT += _DENSE_ANCHOR
 _SCHEMES = r"(?i:bearer|basic|apikey|api-key) "
+_BASIC = r"(?i:basic) "
 
 DETECTORS: tuple[Detector, ...] = (
     Detector("URL_PASSWORD", _USER + r"[^\s/]", r"[^\s/?#\"'<>`]{1,256}", _quoted, context=_USER, after="@"),
     *_passwords(),
+    *_ambiguous(),
     *_elsewhere(),
     Detector(
         "HIGH_ENTROPY",
-        _DENSE_CONTEXT,
+        _DENSE_ANCHOR,
         _DENSE,
         when(looks_secret),
         context=_DENSE_CONTEXT + r"[ \t]{0,3}[\"'\\]{0,4}",
     ),
     Detector("HIGH_ENTROPY", _SCHEMES, _DENSE, when(looks_secret), context=_SCHEMES),
+    Detector(
+        "HIGH_ENTROPY", _BASIC, r"[A-Za-z0-9+/_-]{4,2048}={0,2}(?![A-Za-z0-9+/=])", when(credentials), context=_BASIC
+    ),
 )

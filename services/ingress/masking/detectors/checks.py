@@ -40,6 +40,17 @@ def is_random(value: bytes) -> bool:
     )
 
 
+def credentials(value: bytes) -> bool:
+    """Whether this is base64 of `user:password` (RFC 7617, section 2), however short."""
+    try:
+        said = base64.b64decode(
+            value + b"=" * (-len(value) % 4), b"-_" if b"-" in value or b"_" in value else b"+/", True
+        )
+        return b":" in said and said.decode().isprintable()
+    except ValueError:
+        return False
+
+
 def jwt(value: bytes) -> int:
     """Whether the first part decodes to a JSON object that names an algorithm (RFC 7515 section 4.1.1).
 

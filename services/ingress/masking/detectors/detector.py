@@ -41,7 +41,8 @@ class Detector:
     `whole_word` refuses a value that follows a letter or digit. All are over bytes: their `\\w` is ASCII.
 
     Values that do not start with their anchor (an address is found by its @) step back over the characters of
-    `back`, at most STEP_BACK_LIMIT, and say in `opening` what stands there before the anchor is complete.
+    `back`, at most STEP_BACK_LIMIT, of which `begin` says where the value begins; and they say in `opening` what
+    stands there before the anchor is complete.
 
     Two rules keep streaming equal to masking whole, and `tests/masking/test_streaming.py` tries to break them:
     the text before a value alone says where the value starts, and a lookahead sees one character only.
@@ -56,6 +57,7 @@ class Detector:
     after: str = ""
     whole_word: bool = False
     back: bytes = b""
+    begin: Callable[[bytes], int] = len
     opening: str = ""
 
     def value_from(self, data: bytes, at: int) -> int | None:
@@ -89,7 +91,7 @@ class Detector:
     def _step_back(self, data: bytes, at: int) -> int:
         run = data[max(0, at - STEP_BACK_LIMIT) : at + 1]
         run = run[len(run.rstrip(self.back)) :]
-        return at + 1 - len(run.lstrip(b".%+-"))
+        return at + 1 - len(run) + self.begin(run)
 
 
 def _whole_character(data: bytes, end: int) -> int:

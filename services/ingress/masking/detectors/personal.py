@@ -8,23 +8,39 @@ import re
 from services.ingress.masking.detectors.detector import Detector, when
 
 # RFC 5321 section 4.5.3.1 bounds: 64 characters before the @, 63 per label; quoted local parts are not looked for.
-_LOCAL = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+-"
+_LOCAL = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+'-"
+_START = r"[A-Za-z0-9_][A-Za-z0-9._%+'-]{0,63}@"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = rf"[A-Za-z0-9_][A-Za-z0-9._%+-]{{0,63}}@{_LABEL}(?:\.{_LABEL}){{1,6}}"
+# What follows tells a place (`git@host:path`) from an address.
+_EMAIL = rf"{_START}{_LABEL}(?:\.{_LABEL}){{1,6}}[:/]?"
+_FORGES = re.compile(rb"(?i)(?:ssh\.)?(?:git|bitbucket|codeberg)")
+# o'brien, sean.d'arcy; any other quote is one, as in `b'bob@example.com'`.
+_ELIDED = re.compile(rb"(?:\A|['._%+-])[DLMNOTdlmnot]\Z")
 _FILES = frozenset(b"png jpg jpeg gif svg webp ico css js ts html htm json map py md".split())
 
 _PHONE_WORDS = r"(?i:phone|mobile|telephone|tel|cell|fax|whatsapp|sms|call(?: me)?(?: at| on)?)"
 
 
+def _address(run: bytes) -> int:
+    """Where in what precedes an @ the address begins: after two dots, and after a quote that is no name's."""
+    start = run.rfind(b"..") + 2 if b".." in run else 0
+    quote = run.rfind(b"'")
+    if quote >= start:
+        is_name = _ELIDED.search(run[start:quote])
+        start = max(start, run.rfind(b"'", 0, quote) + 1) if is_name else quote + 1
+    return len(run) - len(run[start:].lstrip(b".%+-"))
+
+
 def _mailbox(value: bytes) -> int:
     """The address up to its last label that can be a top-level domain: letters, at least two."""
-    labels = value.split(b".")
-    local, _, _ = value.partition(b"@")
+    address = value.rstrip(b":/")
+    labels = address.split(b".")
+    local, _, _ = address.partition(b"@")
     while len(labels) > 1 and not (labels[-1].isalpha() and len(labels[-1]) > 1):
         labels.pop()
     kept = b".".join(labels)
     domain = kept[len(local) + 1 :]
-    if b"." not in domain or local == b"git" or b".." in local:
+    if b"." not in domain or (local == b"git" and (address != value or _FORGES.match(domain))):
         return 0
     return 0 if labels[-1].lower() in _FILES and re.match(rb"\d", domain) else len(kept)
 
@@ -68,7 +84,8 @@ DETECTORS: tuple[Detector, ...] = (
         _EMAIL,
         _mailbox,
         back=_LOCAL,
-        opening=r"[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@",
+        begin=_address,
+        opening=_START,
     ),
     Detector(
         "PHONE",

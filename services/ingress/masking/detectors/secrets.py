@@ -87,6 +87,13 @@ DETECTORS: tuple[Detector, ...] = (
     _token("GOOGLE_API_KEY", "GOCSPX-", _URL, 28, 28),
     _token("GOOGLE_API_KEY", r"ya29\.", _URL, 20, 2048),
     _told("AZURE_KEY", _AZURE_WORDS, r"[A-Za-z0-9+/]{42,86}={1,2}"),
+    # The signature of a shared access signature: HMAC-SHA-256 in base64, percent-encoded where it stands in a URL.
+    Detector(
+        "AZURE_KEY",
+        r"\b(?i:sig)=[A-Za-z0-9+/%]",
+        r"(?:[A-Za-z0-9+/]|%2[BbFf]){43}(?:=|%3[Dd])",
+        context=r"(?i:sig)=",
+    ),
     # A client secret of Entra ID has `Q~` as its fifth and sixth characters, after a digit.
     _told("AZURE_KEY", _ENTRA_WORDS, r"[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}"),
     # Keys of Azure's AI services carry a signature at offset 52 of 84.

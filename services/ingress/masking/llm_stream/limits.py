@@ -14,3 +14,9 @@ SKELETON_SIZE = 4096
 #: How much may precede the first event with data in a stream that is not declared as one: comments that keep a
 #: connection open while a model thinks.
 PREAMBLE_LIMIT = 16 * 1024
+
+#: Largest event that the record looks into: smaller than what passes, for every stream that is recorded may hold one.
+RECORDED_EVENT_LIMIT = 4 * 1024 * 1024
+
+#: Longest fact about an answer that is recorded (its model, usage or error), in bytes of JSON.
+FACT_LIMIT = 16 * 1024

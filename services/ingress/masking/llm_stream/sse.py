@@ -86,7 +86,8 @@ def line_event(line: bytes) -> Event:
 class Framing:
     """Cuts a byte stream into events."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = EVENT_LIMIT) -> None:
+        self._limit = limit
         self._buffer = bytearray()
         self._searched = 0
         self._after_cr = False
@@ -97,7 +98,7 @@ class Framing:
         return bytes(self._buffer)
 
     def receive(self, data: bytes) -> list[Event]:
-        """The events that `data` completes. Raises MaskingError for an event over EVENT_LIMIT."""
+        """The events that `data` completes. Raises MaskingError for one that is too large."""
         events: list[Event] = []
         if self._after_cr and data:
             self._after_cr = False
@@ -113,7 +114,7 @@ class Framing:
         del self._buffer[:start]
         self._searched = len(self._buffer)
         self._after_cr = bool(events) and not self._buffer and events[-1].raw.endswith(b"\r")
-        if len(self._buffer) > EVENT_LIMIT:
+        if len(self._buffer) > self._limit:
             raise MaskingError("an event of the stream is too large")
         return events
 

@@ -23,6 +23,7 @@ from services.ingress.masking.structure.view import Lexer, View, Zone
 _BUILT_IN = frozenset(ENTITIES)
 _BARE = frozenset({Zone.BARE, Zone.NESTED_BARE})
 _WORD = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._"
+_OPENS = b"[{ \t\r\n"
 _WORDS = re.compile(rb"[0-9A-Za-z+\-._]+")
 #: RFC 8259 sections 3 and 6: what stands bare in JSON.
 _JSON_WORD = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
@@ -126,6 +127,8 @@ class FlowMasker:
     def _edit(self, start: int, end: int, zone: Zone, span: Span) -> Edit:
         quoted = False
         if zone in _BARE:
+            text = self._text(start, end)
+            start += len(text) - len(text.lstrip(_OPENS))  # a list's first member is the value, not the list
             word_start, word_end = self._word_around(start, end)
             if _JSON_WORD.fullmatch(self._text(word_start, word_end)) and word_start >= self._passed:
                 start, end, quoted = word_start, word_end, True
