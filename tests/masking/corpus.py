@@ -203,12 +203,18 @@ def _url_password(rng: Rng) -> Sample:
 
 
 def _entropy(rng: Rng) -> Sample:
+    if rng.random() < 0.1:
+        pair = f"{chars(rng, LOWER, 4)}:{chars(rng, LOWER, rng.randrange(4, 12))}"
+        value = base64.b64encode(pair.encode()).decode()
+        return Sample(f"Authorization: Basic {value}", value)
+    return _random(rng)
+
+
+def _random(rng: Rng) -> Sample:
     keys = ("api_key", "client-secret", "ACCESS_TOKEN", "signingKey", "auth_token", "credential")
     value = chars(rng, ALNUM, 3) + "7" + rng.choice((chars(rng, ALNUM, 30), chars(rng, HEX, 40)))
-    if rng.random() < 0.3:
-        pair = base64.b64encode(f"{chars(rng, LOWER, 4)}:{chars(rng, LOWER, rng.randrange(4, 12))}".encode()).decode()
-        scheme, value = rng.choice((("Bearer", value), ("Basic", pair)))
-        return Sample(f"Authorization: {scheme} {value}", value)
+    if rng.random() < 0.2:
+        return Sample(f"Authorization: Bearer {value}", value)
     return _assigned(keys, lambda _: value)(rng)
 
 
@@ -584,7 +590,7 @@ _NEAR_MISS: dict[str, Callable[[Rng], str]] = {
         f"ssh -T git@{rng.choice(('github.com', 'gitlab.acme.com', 'bitbucket.org'))}",
         f"git@code.{chars(rng, LOWER, 5)}.com:{chars(rng, LOWER, 5)}/app.git",
     )),
-    "HIGH_ENTROPY": lambda rng: rng.choice((_nearly(_entropy, _truncated), _page))(rng),
+    "HIGH_ENTROPY": lambda rng: rng.choice((_nearly(_random, _truncated), _page))(rng),
     "AZURE_KEY": lambda rng: f"?sv=2024-08-04&sig={chars(rng, ALNUM, rng.randrange(8, 43))}&sp=r",
     "IP_ADDRESS": lambda rng: rng.choice(
         (f"version {rng.randrange(9)}.{rng.randrange(9)}.{rng.randrange(9)}.{rng.randrange(9)}",
