@@ -4,6 +4,7 @@ Readers are lenient (`extra="ignore"`), so that a newer publisher may add a fiel
 consumer: services are upgraded one at a time.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 from uuid_utils import uuid7
 
 #: A UUIDv7 (RFC 9562) in its 36-character form: sorts by creation time.
-Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+_ID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+Id = Annotated[str, StringConstraints(pattern=_ID)]
 
 #: A connector's or rule's name: also a NATS subject token and a URL path segment, so nothing else may stand in it.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -32,6 +34,11 @@ class Contract(BaseModel):
 def new_id() -> str:
     """A fresh UUIDv7 in its 36-character form."""
     return str(uuid7())
+
+
+def is_id(value: str) -> bool:
+    """Whether it has an id's form; of whom it is, it does not say."""
+    return re.fullmatch(_ID, value, re.ASCII) is not None
 
 
 def utc_now() -> datetime:

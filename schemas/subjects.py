@@ -23,6 +23,9 @@ from schemas.events import (
 
 ATTEMPTS = "cs.attempt.>"
 VERDICTS = "cs.verdict.>"
+#: NATS lets each speak on its own subjects only: what people decided is said one token deeper than what policy did.
+VERDICTS_OF_POLICY = "cs.verdict.*.*"
+VERDICTS_OF_PEOPLE = "cs.verdict.*.*.people"
 APPROVALS = "cs.approval.>"
 APPROVALS_REQUESTED = "cs.approval.requested.>"
 APPROVALS_RESOLVED = "cs.approval.resolved.>"
@@ -85,14 +88,14 @@ _STEPS: dict[type[Event], str] = {
 }
 
 
-def verdict(ingress: str, operation_id: str) -> str:
-    """Where the verdict for one operation of one ingress is published."""
-    return f"cs.verdict.{ingress}.{operation_id}"
+def verdict(ingress: str, operation_id: str, by: str = "policy") -> str:
+    """Where a verdict for one operation of one ingress is published; `by` is `policy` or `approver`."""
+    return f"cs.verdict.{ingress}.{operation_id}" + (".people" if by == "approver" else "")
 
 
 def verdicts_of(ingress: str) -> str:
     """All verdicts for one ingress."""
-    return f"cs.verdict.{ingress}.*"
+    return f"cs.verdict.{ingress}.>"
 
 
 def of(event: Event) -> str:
@@ -104,7 +107,7 @@ def of(event: Event) -> str:
         case OperationAttempted():
             return f"cs.attempt.{event.connector.protocol}.{event.connector.name}"
         case VerdictReached():
-            return verdict(event.ingress, event.operation_id)
+            return verdict(event.ingress, event.operation_id, event.by)
         case OperationFinished():
             return f"cs.outcome.{event.protocol}.{event.connector}"
         case SessionFrame():

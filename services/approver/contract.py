@@ -15,4 +15,4 @@ def declare(broker: NatsBroker) -> None:
     configured.declare(broker)
     broker.publisher(subjects.APPROVALS_RESOLVED, schema=ApprovalResolved, title="ApprovalResolved")
     broker.publisher(subjects.APPROVALS_REVOKED, schema=GrantRevoked, title="GrantRevoked")
-    broker.publisher(subjects.VERDICTS, schema=VerdictReached, title="VerdictReached:Approver")
+    broker.publisher(subjects.VERDICTS_OF_PEOPLE, schema=VerdictReached, title="VerdictReached:Approver")

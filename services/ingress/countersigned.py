@@ -189,12 +189,19 @@ def _check(certificate: Certificate, attempt: OperationAttempted, verdict: Verdi
         raise _refused("it was given to another identity", verdict)
     if certificate.connector != attempt.connector.name:
         raise _refused("it was given for another connector", verdict)
-    if certificate.rules != verdict.rules:
+    if not _same_rules(certificate, verdict):
         raise _refused("it was given for another rule", verdict)
     if certificate.policy_version != verdict.policy_version:
         raise _refused("the policy has changed since it was approved", verdict)
     if certificate.expires_at <= now:
         raise _refused("it has expired", verdict)
+
+
+def _same_rules(certificate: Certificate, verdict: Verdict) -> bool:
+    """A hold names the rules that ask; an allow under a grant all that matched, which the one that asks is among."""
+    if certificate.kind == "grant":
+        return set(certificate.rules) <= set(verdict.rules)
+    return certificate.rules == verdict.rules
 
 
 def _refused(why: str, verdict: Verdict) -> Denied:

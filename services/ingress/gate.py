@@ -126,8 +126,8 @@ class Gate:
         except ValidationError as error:
             log.error("malformed verdict ignored", errors=error.error_count(), subject=message.subject)
             return
-        if message.subject != subjects.verdict(self.emitter.ingress, reached.operation_id):
-            log.error("verdict on another operation's subject ignored", subject=message.subject)
+        if message.subject != subjects.verdict(self.emitter.ingress, reached.operation_id, reached.by):
+            log.error("verdict on another's subject ignored", subject=message.subject)
         elif reached.by == "policy":
             self._from_policy(reached)
         else:

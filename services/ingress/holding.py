@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 #: The code of a refusal that leaves the question open: nobody has decided while the caller waited.
 PENDING = "approval_pending"
+#: Seconds by which clocks of two machines may differ.
+SKEW = 60.0
+_UUIDV7 = 7
 #: Seconds between two looks at the entry, should the verdict's message have been lost.
 POLL = 1.0
 
@@ -59,7 +63,7 @@ class Holding:
         try:
             async with self.gate.people(attempt.operation_id) as answers:
                 while True:
-                    record = await self._settled_by_now(held)
+                    record = await self._settled_by_now(attempt, held)
                     heed_cancellation()
                     if record:
                         return await self._use(record, attempt, held)
@@ -72,7 +76,7 @@ class Holding:
 
     async def use_presented(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
         """The verdict for a caller that presents an approval and does not wait; None while people have not decided."""
-        if record := await self._settled(held):
+        if record := await self._settled(attempt, held):
             return await self._use(record, attempt, held)
         return held
 
@@ -80,22 +84,27 @@ class Holding:
         """Take the question back, unless it belongs to an earlier request that did not wait."""
         withdraw(self.emitter, Caller.of(attempt), held, reason)
 
-    async def _settled_by_now(self, held: Verdict) -> ApprovalRecord | None:
+    async def _settled_by_now(self, attempt: OperationAttempted, held: Verdict) -> ApprovalRecord | None:
         """As `_settled`; while the bus is away nothing is settled, and the caller waits on, up to its deadline."""
         try:
-            return await self._settled(held)
+            return await self._settled(attempt, held)
         except NotDecided as error:
             log.warning("approval not read now", approval_id=held.approval_id, reason=error.detail)
             return None
 
-    async def _settled(self, held: Verdict) -> ApprovalRecord | None:
-        """The entry once people have decided, else None. Raises Denied for a presented id that nobody knows."""
+    async def _settled(self, attempt: OperationAttempted, held: Verdict) -> ApprovalRecord | None:
+        """The entry once people have decided, else None.
+
+        Raises Denied for a presented id that nobody knows, or that is somebody else's: both read the same.
+        """
         record = await self.countersigned.load(held.approval_id or "-")
-        if record is None and held.terms is None:
-            raise denied("there is no such approval", held.rules, code="approval_refused")
-        if record is None or record.state in (ApprovalState.REQUESTED, ApprovalState.PARTLY_APPROVED):
+        if record is None:
+            if held.approval_id == attempt.asked.approval_id and not _may_come_yet(attempt, held):
+                raise _unknown(held)
             return None
-        return record
+        if not _asked_by(record, attempt):
+            raise _unknown(held)
+        return None if record.state in (ApprovalState.REQUESTED, ApprovalState.PARTLY_APPROVED) else record
 
     async def _use(self, record: ApprovalRecord, attempt: OperationAttempted, held: Verdict) -> Verdict:
         if ended := _ENDED.get(record.state):
@@ -118,6 +127,31 @@ async def _next(get: Callable[[], Awaitable[Verdict]], timeout: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout):
             await get()
+
+
+def _asked_by(record: ApprovalRecord, attempt: OperationAttempted) -> bool:
+    asked = record.request
+    return (asked.identity.issuer, asked.identity.subject, asked.connector.name) == (
+        attempt.identity.issuer,
+        attempt.identity.subject,
+        attempt.connector.name,
+    )
+
+
+def _may_come_yet(attempt: OperationAttempted, held: Verdict) -> bool:
+    """Whether an id without an entry may be of a question the approver has not taken up: it is not away for longer.
+
+    An id says when it was made (UUIDv7, RFC 9562, section 5.7); after the rule's `expires` there would be no answer.
+    """
+    made = UUID(held.approval_id)
+    if made.version != _UUIDV7 or held.terms is None:
+        return False
+    age = attempt.at.timestamp() - (made.int >> 80) / 1000
+    return -SKEW <= age <= (held.terms.expires_at - attempt.at).total_seconds()
+
+
+def _unknown(held: Verdict) -> Denied:
+    return denied("there is no such approval", held.rules, code="approval_refused")
 
 
 def _words(record: ApprovalRecord) -> str:

@@ -80,5 +80,5 @@ def declare(broker: NatsBroker, judge: Judge | None = None) -> None:
         description="Judge an attempt; one copy of the queue group does.",
     )
     subscriber(on_attempt)
-    broker.publisher(subjects.VERDICTS, schema=VerdictReached, title="VerdictReached:Policy")
+    broker.publisher(subjects.VERDICTS_OF_POLICY, schema=VerdictReached, title="VerdictReached:Policy")
     broker.publisher(subjects.APPROVALS_REQUESTED, schema=ApprovalRequested, title="ApprovalRequested")

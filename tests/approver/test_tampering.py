@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from joserfc.jwk import OKPKey
+from multidict import CIMultiDict
 from nats.js.errors import KeyNotFoundError
 
 from schemas import subjects
@@ -27,6 +28,7 @@ from services.ingress.classify.sql.operation import operation as sql_operation
 from services.ingress.classify.sql.statements import parse
 from services.ingress.content import Content, MediaType
 from services.ingress.errors import Denied
+from services.ingress.protocols.http import headers
 from services.ingress.protocols.http.target import parse as parse_target
 from services.runtime.certificates import sign
 from services.runtime.nats.permissions import Role
@@ -53,7 +55,13 @@ def sql_digest(statement: str = DELETE, bind: bytes = b"7", connector: str = "or
     ).digest
 
 
-def http_digest(body: bytes = b'{"amount": 5}', target: str = "/orders/pay", method: str = "POST") -> str:
+def http_digest(
+    body: bytes = b'{"amount": 5}',
+    target: str = "/orders/pay",
+    method: str = "POST",
+    content_type: str = "application/json",
+    **fields: str,
+) -> str:
     """As ingress makes it of a request."""
     return classify_http.operation(
         method,
@@ -64,6 +72,8 @@ def http_digest(body: bytes = b'{"amount": 5}', target: str = "/orders/pay", met
         statement="",
         path="",
         query={},
+        content_type=content_type,
+        fields=headers.binding(CIMultiDict({name.replace("_", "-"): value for name, value in fields.items()})),
         key=KEY,
     ).digest
 
@@ -136,6 +146,9 @@ async def test_what_changed_since_the_yes_is_refused_and_the_real_one_goes_throu
         (http_digest(), http_digest(b'{"amount": 50}')),
         (http_digest(), http_digest(target="/orders/pay?to=mallory")),
         (http_digest(), http_digest(method="PUT")),
+        (http_digest(), http_digest(content_type="application/json; charset=utf-16")),
+        (http_digest(), http_digest(Stripe_Account="acct_somebody_else")),
+        (http_digest(X_Amz_Target="DynamoDB.GetItem"), http_digest(X_Amz_Target="DynamoDB.DeleteTable")),
         (sql_digest(), sql_digest(bind=b"")),
         (sql_digest(), sql_digest(connector="billing")),
     ],
@@ -249,7 +262,7 @@ async def test_nats_refuses_what_is_not_a_services_own_to_say(plant: Plant) -> N
 
 
 async def test_policys_password_makes_verdicts_but_no_yes(plant: Plant) -> None:
-    """It may publish on the subject; what ingress believes is the entry's signature."""
+    """It may say that a held operation is allowed; what ingress believes is the entry's signature."""
     request = question(wait=0, digest=sql_digest())
     await plant.ask(request)
     policy = await plant.bus.connect("policy")
@@ -257,7 +270,7 @@ async def test_policys_password_makes_verdicts_but_no_yes(plant: Plant) -> None:
         ingress=request.ingress,
         session_id=request.session_id,
         operation_id=request.operation_id,
-        by="approver",
+        by="policy",
         verdict=verdict(request, Decision.ALLOW),
     )
     await policy.jetstream().publish(subjects.of(forged), forged.model_dump_json().encode())

@@ -4,11 +4,12 @@ The addresses are computed, not copied. What is written here by hand are words, 
 against the bus's permissions (services/runtime/nats/permissions.py).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from schemas import subjects
-from schemas.events import AnyEvent, Event
+from schemas.events import AnyEvent, Event, VerdictReached
 from schemas.operations import Connector
 from services.runtime.nats.permissions import Role
 
@@ -32,7 +33,8 @@ PUBLISHERS: dict[str, tuple[tuple[Role, str], ...]] = {
     "SessionOpened": (("ingress", _OUTBOX),),
     "SessionClosed": (("ingress", _OUTBOX),),
     "OperationAttempted": (("ingress", _AWAITED),),
-    "VerdictReached": (("policy", _PLAIN), ("approver", _REPEATED)),
+    "VerdictReached": (("policy", _PLAIN),),
+    "VerdictReachedByPeople": (("approver", _REPEATED),),
     "ApprovalRequested": (("policy", "Stored by JetStream before the verdict that says `hold` is published."),),
     "ApprovalResolved": (("approver", _REPEATED),),
     "ApprovalWithdrawn": (("ingress", _OUTBOX),),
@@ -56,16 +58,20 @@ class EventChannel:
     """Where one class of event travels."""
 
     event: type[Event]
+    #: Fields that its subject depends on, and what the channel's name then ends with.
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    ending: str = ""
 
     @property
     def name(self) -> str:
-        """The event's class name."""
-        return self.event.__name__
+        """The event's class name, and the ending."""
+        return self.event.__name__ + self.ending
 
     @property
     def address(self) -> str:
         """Its subject with `{placeholders}`, as `schemas.subjects.of` makes it."""
-        return subjects.of(self.event.model_construct(**{name: self._blank(name) for name in self.event.model_fields}))
+        blank = {name: self._blank(name) for name in self.event.model_fields}
+        return subjects.of(self.event.model_construct(**{**blank, **self.fixed}))
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -85,7 +91,10 @@ class EventChannel:
 
 
 #: Every event there is.
-EVENTS = tuple(EventChannel(event) for event in get_args(AnyEvent))
+EVENTS = (
+    *(EventChannel(event) for event in get_args(AnyEvent)),
+    EventChannel(VerdictReached, {"by": "approver"}, "ByPeople"),
+)
 
 
 def covers(pattern: str, subject: str) -> bool:

@@ -1,5 +1,7 @@
 """An HTTP request as an Operation: `http.<method>`, or the model provider's call that it is (classify/llm.py)."""
 
+from collections.abc import Iterator, Sequence
+
 from schemas.base import Json
 from schemas.operations import Operation
 from services.ingress.classify import llm
@@ -23,9 +25,14 @@ def operation(
     statement: str,
     path: str,
     query: dict[str, str],
+    content_type: str,
+    fields: Sequence[tuple[str, str]],
     key: bytes,
 ) -> Operation:
-    """Build it from what was read; `statement`, `path` and `query` come masked, `size` in bytes as announced."""
+    """Build it from what was read; `statement`, `path` and `query` come masked, `size` in bytes as announced.
+
+    `content_type` is the whole field, and `fields` the other header fields that may change what the request means.
+    """
     action = action_of(method, upgrade)
     call = llm.classify(method, target.path, content)
     attributes: Json = {"media_type": content.media.name} if content.raw else {}
@@ -43,10 +50,15 @@ def operation(
         attributes=attributes,
         size=max(len(content.raw), size),
         complete=content.complete and not content.opaque,
-        digest=digest(key, _canonical(action, target, content)),
+        digest=digest(key, _canonical(action, target, content, content_type, fields)),
     )
 
 
-def _canonical(action: str, target: Target, content: Content) -> tuple[str | bytes, ...]:
+def _canonical(
+    action: str, target: Target, content: Content, content_type: str, fields: Sequence[tuple[str, str]]
+) -> Iterator[str | bytes]:
     """What an approval covers: nothing that changes the request's meaning at the upstream is left out."""
-    return (action, target.connector, target.path, target.query, content.media.name, content.coding, content.raw)
+    yield from (action, target.connector, target.path, target.query, content_type, content.coding, content.raw)
+    for name, value in fields:
+        yield name
+        yield value

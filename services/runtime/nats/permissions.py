@@ -90,7 +90,7 @@ _TABLE: dict[Role, Permissions] = {
     ),
     "policy": Permissions(
         publish=(
-            s.VERDICTS,
+            s.VERDICTS_OF_POLICY,
             s.APPROVALS_REQUESTED,
             *_read_bucket(s.POLICY_BUCKET),
             *_read_bucket(s.GRANTS_BUCKET),
@@ -100,9 +100,8 @@ _TABLE: dict[Role, Permissions] = {
     ),
     "approver": Permissions(
         publish=(
-            s.VERDICTS,
+            s.VERDICTS_OF_PEOPLE,
             s.APPROVALS_RESOLVED,
-            s.APPROVALS_REVOKED,
             s.APPROVALS_REVOKED,
             *_write_bucket(s.APPROVALS_BUCKET),
             *_write_bucket(s.GRANTS_BUCKET),

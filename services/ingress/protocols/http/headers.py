@@ -31,7 +31,52 @@ _NOT_FOR_UPSTREAM = HOP_BY_HOP | FORWARDING | {*TOKEN_FIELDS, "host", "content-l
 #: Never sent to an agent; Content-Length is decided by who sends the body.
 _NOT_FOR_AGENT = HOP_BY_HOP | {"content-length"}
 
+#: Fields by which frameworks replace what the request line says: what was judged would not be what is done.
+_OVERRIDES = (
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "X-Original-Method",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+)
+#: What an approval does not cover: it tells of the client, the connection or the trace, and differs when a request is
+#: sent again. Everything else may change what the request means. Content-Type is covered by itself.
+_VOLATILE = frozenset(
+    {
+        *("accept", "accept-charset", "accept-encoding", "accept-language", "content-type", "date", "dnt", "priority"),
+        *(
+            "user-agent",
+            "x-requested-with",
+            "origin",
+            "referer",
+            "upgrade-insecure-requests",
+            "pragma",
+            "cache-control",
+        ),
+        *("traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "x-amzn-trace-id", "x-cloud-trace-context"),
+        *("x-request-id", "x-correlation-id", "idempotency-key", "x-client-request-id", "x-ms-client-request-id"),
+        *("newrelic", "elastic-apm-traceparent", "sentry-trace", "x-amz-date", "x-ms-date", "amz-sdk-invocation-id"),
+        *("amz-sdk-request", "x-goog-api-client", "sec-websocket-key"),
+    }
+)
+_VOLATILE_PREFIXES = ("x-stainless-", "x-b3-", "x-datadog-", "sec-fetch-", "sec-ch-")
+
 Fields = CIMultiDict[str]
+
+
+def override_in(received: MultiMapping[str]) -> str | None:
+    """A field that would change the method or the path behind the gateway's back."""
+    return next((name for name in _OVERRIDES if name in received), None)
+
+
+def binding(fields: MultiMapping[str]) -> list[tuple[str, str]]:
+    """Of the fields an upstream gets, those an approval covers: lower-case names with values, sorted by name."""
+    found = [(name.lower(), value) for name, value in fields.items()]
+    return sorted(
+        (field for field in found if field[0] not in _VOLATILE and not field[0].startswith(_VOLATILE_PREFIXES)),
+        key=lambda field: field[0],
+    )
 
 
 def for_upstream(received: MultiMapping[str], *, injected: Collection[str] = ()) -> Fields:
