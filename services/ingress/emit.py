@@ -73,6 +73,11 @@ class Emitter:
         """Events published or waiting, and not yet acked."""
         return len(self._outbox) + len(self._in_flight)
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing that can be left out may be added."""
+        return self.backlog >= self._limit
+
     def next_sequence(self) -> int:
         """The `ingress_seq` of the next event; take it only for an event that is emitted."""
         return next(self._sequence)
@@ -81,7 +86,7 @@ class Emitter:
         """Raise NotDecided when events cannot be recorded at the moment."""
         if not self._client.is_connected:
             raise not_decided("the gateway has lost its event bus; nothing was forwarded")
-        if self.backlog >= self._limit:
+        if self.full:
             raise not_decided("the gateway cannot record events fast enough; nothing was forwarded")
 
     async def publish(self, event: Event, on_ack: Callable[[str | None], None]) -> None:

@@ -1,6 +1,7 @@
 """Requests turned away before there was anything to judge: recorded, but never at a stranger's pace (G10).
 
-A token bucket limits how many are recorded a second; the next recorded one says how many were not.
+A token bucket limits how many are recorded a second, and none is while the outbox is full; the next recorded one says
+how many were not. A session is recorded with its first refusal that is, or once its agent is known.
 """
 
 import time
@@ -41,7 +42,7 @@ class Refusals:
     ) -> None:
         """Record one, or count it when there are too many."""
         self.metrics.refusals.labels(error.code).inc()
-        if not self._take():
+        if session.emitter.full or not self._take():
             self._suppressed += 1
             return
         refusal = Refusal(

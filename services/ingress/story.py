@@ -52,7 +52,7 @@ class Session:
     opened: bool = False
 
     def open(self) -> None:
-        """Record that it began; called with its first request, so that a port scan leaves no session."""
+        """Record that it began; called once the agent is known, or for a recorded refusal: strangers leave no more."""
         if not self.opened:
             self.opened = True
             self.emitter.later(

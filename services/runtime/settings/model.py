@@ -98,6 +98,8 @@ class Limits(Section):
     request_idle: Seconds = 30
     #: A connection without a request.
     keep_alive: Seconds = 75
+    #: HTTP connections of one ingress; beyond them the oldest without a token makes room (file descriptors).
+    connections: int = Field(default=4096, ge=1)
     #: Operations in flight in one ingress; more are answered 503 at once.
     operations: int = Field(default=1000, ge=1)
     #: Events waiting for their ack; when full, nothing is forwarded.

@@ -4,7 +4,9 @@ Approvals are the approver's business: the question goes there by request and re
 which the approver verifies itself (a compromised ingress cannot decide in anybody's name).
 """
 
+import asyncio
 import re
+from typing import Literal
 
 import orjson
 from aiohttp import web
@@ -29,7 +31,11 @@ APPROVER_TIMEOUT = 5.0
 #: Largest body of a decision: a reason in a person's words.
 MAX_DECISION = 16 * 1024
 #: Last segment of a decision's address, to what the approver is asked to do.
-_DECISIONS = {"approve": "approve", "deny": "deny", "break-glass": "break_glass"}
+_DECISIONS: dict[str, Literal["approve", "deny", "break_glass"]] = {
+    "approve": "approve",
+    "deny": "deny",
+    "break-glass": "break_glass",
+}
 _OPEN = (ApprovalState.REQUESTED, ApprovalState.PARTLY_APPROVED)
 
 
@@ -47,7 +53,8 @@ class Pages:
         except GatewayError as error:
             if isinstance(error, AgentError) and isinstance(request.protocol, Connection):
                 self._parts.refusals.record(request.protocol.session, error, action="page", statement=request.method)
-            return replies.problem(error, "")
+            unread = request.body_exists and not request.content.is_eof()
+            return replies.problem(error, "", close=unread)
 
     async def _route(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         match path.strip("/").split("/"):
@@ -62,12 +69,13 @@ class Pages:
             case ["-", "approvals", approval_id] if _ID.match(approval_id):
                 return await self._approvals(request, ApprovalQuery(do="get", approval_id=approval_id), "GET")
             case ["-", "approvals", approval_id, verb] if _ID.match(approval_id) and verb in _DECISIONS:
-                decision = await _decision(request, do=_DECISIONS[verb], approval_id=approval_id)
-                return await self._approvals(request, decision, "POST")
+                return await self._approvals(
+                    request, ApprovalQuery(do=_DECISIONS[verb], approval_id=approval_id), "POST"
+                )
             case ["-", "grants"]:
                 return await self._approvals(request, ApprovalQuery(do="grants"), "GET")
             case ["-", "grants", grant_id, "revoke"] if _ID.match(grant_id):
-                return await self._approvals(request, await _decision(request, do="revoke", grant_id=grant_id), "POST")
+                return await self._approvals(request, ApprovalQuery(do="revoke", grant_id=grant_id), "POST")
             case _:
                 raise AgentError(404, "not_found", "the gateway has no such page")
 
@@ -82,6 +90,8 @@ class Pages:
             raise AgentError(405, "method_not_allowed", f"use {method} here", headers={"Allow": method})
         token = token_in(request.headers)
         await self._parts.admission.admit(token)
+        if method == "POST":  # not before it is known who sends
+            query = await _decision(request, query, self._parts.settings.limits.request_idle)
         reply = await self._ask(query, token or "")
         if reply.status >= 400:
             raise AgentError(reply.status, "approval", reply.detail)
@@ -107,15 +117,24 @@ class Pages:
             raise not_decided("the approver's answer was malformed") from error
 
 
-async def _decision(request: web.BaseRequest, **about: str) -> ApprovalQuery:
-    """`{"reason": "…", "grant_seconds": 3600}`, both optional."""
-    body = await request.content.read(MAX_DECISION + 1) if request.body_exists else b"{}"
-    while len(body) <= MAX_DECISION and not request.content.at_eof():
-        body += await request.content.read(MAX_DECISION + 1 - len(body))
-    if len(body) > MAX_DECISION:
-        raise AgentError(413, "too_large", "the reason is too long", close=True)
+async def _decision(request: web.BaseRequest, about: ApprovalQuery, patience: float) -> ApprovalQuery:
+    """The query with what the body adds: `{"reason": "…", "grant_seconds": 3600}`, both optional."""
+    try:
+        async with asyncio.timeout(patience):  # for all of it: a reason is one piece
+            body = await _body(request)
+    except TimeoutError:
+        raise AgentError(408, "body_timeout", "the body did not arrive in time", close=True) from None
     try:
         given = orjson.loads(body or b"{}")
-        return ApprovalQuery.model_validate({**given, **about})
+        return ApprovalQuery.model_validate({**given, **about.model_dump(exclude_unset=True)})
     except (ValidationError, ValueError, TypeError):
         raise AgentError(400, "bad_decision", "send JSON: {reason: text, grant_seconds: number}") from None
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    body = b""
+    while request.body_exists and not request.content.at_eof():
+        body += await request.content.read(MAX_DECISION + 1 - len(body))
+        if len(body) > MAX_DECISION:
+            raise AgentError(413, "too_large", "the reason is too long", close=True)
+    return body
