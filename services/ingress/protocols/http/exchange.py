@@ -8,14 +8,16 @@ are recorded, and anything unexpected is recorded as ours and closes the connect
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import structlog
 from aiohttp import web
+from multidict import CIMultiDict
 
 from schemas.approvals import Grant
+from schemas.base import is_id
 from schemas.events import OperationAttempted, Outcome
 from schemas.identity import Identity
 from schemas.operations import Asked, Operation
@@ -40,6 +42,9 @@ log = structlog.get_logger(__name__)
 #: Longest `Countersign-Reason` and `Countersign-Run` kept.
 MAX_REASON = 1000
 MAX_RUN = 128
+#: Header fields shown to people, and the longest of them in characters; all are covered by the approval.
+MAX_FIELDS = 20
+MAX_FIELD = 300
 
 
 @dataclass
@@ -53,6 +58,8 @@ class Exchange:
     target: Target | None = None
     identity: Identity | None = None
     upstream: Upstream | None = None
+    #: The header fields that the upstream gets, but for what is injected.
+    fields: headers.Fields = field(default_factory=CIMultiDict)
     #: What the operation rests on when people allowed its like for a while.
     grant: Grant | None = None
     masked_path: str = ""
@@ -79,6 +86,7 @@ class Exchange:
         self.connection.known()  # not before: strangers are recorded at the pace of refusals.py
         self.upstream = self._upstream(self.target, self.identity)
         self.connection.patience = self.upstream.settings.timeouts.idle
+        self.fields = self._fields(self.upstream)
         content, rest = await inbound.read(self.request, self.upstream.settings.max_body, self.parts.settings.limits)
         operation = self._operation(content)
         verdict = await self._judge(operation)
@@ -103,6 +111,13 @@ class Exchange:
         check_scope(identity, target.connector)
         return upstream
 
+    def _fields(self, upstream: Upstream) -> headers.Fields:
+        if override := headers.override_in(self.request.headers):
+            raise AgentError(
+                400, "override", f"{override} would change what was judged; send the method and path as such"
+            )
+        return headers.for_upstream(self.request.headers, injected=upstream.injected_fields)
+
     def _operation(self, content: Content) -> Operation:
         assert self.target
         statement = self.parts.inspector.inspect(content)
@@ -112,6 +127,7 @@ class Exchange:
         for part in (statement, path, query):
             if part.findings:
                 self.findings.update(part.findings)
+        binding = headers.binding(self.fields)
         operation = classify.operation(
             self.request.method,
             self.target,
@@ -121,11 +137,24 @@ class Exchange:
             statement=statement.recorded,
             path=path.recorded,
             query=query.recorded,
+            content_type=self.request.headers.get("Content-Type", ""),
+            fields=binding,
             key=self.parts.digest_key,
         )
+        if binding:
+            operation.attributes["fields"] = self._shown(binding)
         if self.findings and operation.action.startswith("llm."):
             operation.attributes["findings_by_role"] = self.parts.inspector.by_role(content)
         return operation
+
+    def _shown(self, fields: Sequence[tuple[str, str]]) -> list[str]:
+        """Header fields an approval covers, masked: people see what they answer for."""
+        shown = []
+        for name, value in fields[:MAX_FIELDS]:
+            part = self.parts.inspector.line(f"{name}: {value}"[:MAX_FIELD])
+            self.findings.update(part.findings)
+            shown.append(f"{name}: [HIDDEN]" if name == "cookie" else part.recorded)
+        return shown
 
     async def _judge(self, operation: Operation) -> Verdict:
         """The allowing verdict, or a hold that the caller does not wait for. Raises Denied or NotDecided."""
@@ -136,7 +165,7 @@ class Exchange:
         self.story.judged(verdict)
         self.parts.metrics.decision_seconds.observe((self.story.decided or 0) - self.story.started)
         if verdict.decision is Decision.HOLD:
-            if attempt.asked.wait_seconds > 0:
+            if attempt.asked.wait_seconds > 0 or not self.preferences.respond_async:
                 verdict = await self._wait(attempt, verdict)
             elif attempt.asked.approval_id:
                 verdict = await self.parts.holding.use_presented(attempt, verdict)
@@ -180,7 +209,7 @@ class Exchange:
         reason, run = fields.get("Countersign-Reason", ""), fields.get("Countersign-Run", "")
         return Asked(
             wait_seconds=self.preferences.patience(self.parts.settings.approvals.wait),
-            approval_id=fields.get("Countersign-Approval"),
+            approval_id=_presented(fields.get("Countersign-Approval")),
             reason=self.parts.inspector.line(reason[:MAX_REASON]).recorded if reason else "",
             run=self.parts.inspector.line(run[:MAX_RUN]).recorded if run else "",
         )
@@ -191,7 +220,7 @@ class Exchange:
         assert self.target
         assert self.upstream
         outbound = await prepare(self.parts, self.target, content, rest, verdict.obligations.mask, self.story)
-        fields = headers.for_upstream(self.request.headers, injected=self.upstream.injected_fields)
+        fields = self.fields
         fields["traceparent"] = self.story.traceparent
         outbound.adjust(fields, self.request.content_length)
         reply.negotiate_coding(fields, verdict)
@@ -244,6 +273,13 @@ async def serve(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
     story = Story(connection.session, "-", traceparent=carried(request.headers.get("traceparent", "")))
     with parts.limiter.slot():
         return await Exchange(parts, request, connection, story).run()
+
+
+def _presented(approval_id: str | None) -> str | None:
+    """Raises AgentError for what cannot be an approval's id: whatever it is, it is not recorded."""
+    if approval_id is not None and not is_id(approval_id):
+        raise AgentError(400, "bad_approval", "Countersign-Approval is not the id of an approval")
+    return approval_id
 
 
 def _target(request: web.BaseRequest) -> Target:
