@@ -25,6 +25,8 @@ NOTHING_MATCHED = "no rule allows this operation"
 #: Actions that change rows, of which those that people see a preview of unless the rule says otherwise.
 _CHANGING = frozenset({"sql.insert", "sql.update", "sql.delete"})
 _PREVIEWED = frozenset({"sql.update", "sql.delete"})
+#: Combinations of rules whose verdict a policy remembers; a policy that is read has fewer.
+MAX_REMEMBERED = 1000
 #: Characters of a denial's reason; several denying rules say it together.
 MAX_REASON = 1000
 
@@ -122,12 +124,12 @@ def _weigh(policy: Policy, attempt: OperationAttempted, matches: _Matches, grant
         return _deny(policy, matches.denials)
     if not asking and not any(isinstance(rule.effect, Allow) for rule in matches.rules):
         return Verdict(decision=Decision.DENY, reason=NOTHING_MATCHED, policy_version=policy.version)
-    obligations = add_up(matches.rules)
     if not asking:
-        return _allow(policy, matches.rules, obligations)
+        return _allow(policy, matches.rules)
+    obligations = add_up(matches.rules)
     grant = grants.find(attempt, asking[0].name, policy.version) if len(asking) == 1 else None
     if grant is not None:
-        return _allow(policy, matches.rules, obligations, grant)
+        return _allow_by_grant(policy, matches.rules, obligations, grant)
     return _hold(policy, attempt, asking, obligations)
 
 
@@ -140,15 +142,28 @@ def _deny(policy: Policy, denials: Sequence[tuple[str, str]]) -> Verdict:
     )
 
 
-def _allow(policy: Policy, rules: Sequence[Rule], obligations: Obligations, grant: Grant | None = None) -> Verdict:
+def _allow(policy: Policy, rules: Sequence[Rule]) -> Verdict:
+    """The same for the same rules, whatever the attempt; adding up takes as long as judging."""
+    names = tuple(rule.name for rule in rules)
+    verdict = policy.allowing.get(names)
+    if verdict is None:
+        verdict = Verdict(
+            decision=Decision.ALLOW, rules=names, policy_version=policy.version, obligations=add_up(rules)
+        )
+        if len(policy.allowing) < MAX_REMEMBERED:
+            policy.allowing[names] = verdict
+    return verdict
+
+
+def _allow_by_grant(policy: Policy, rules: Sequence[Rule], obligations: Obligations, grant: Grant) -> Verdict:
     return Verdict(
         decision=Decision.ALLOW,
         rules=tuple(rule.name for rule in rules),
         policy_version=policy.version,
         obligations=obligations,
-        approval_id=grant.approval_id if grant else None,
-        certificate=grant.certificate if grant else None,
-        approved_by=(grant.approved_by,) if grant else (),
+        approval_id=grant.approval_id,
+        certificate=grant.certificate,
+        approved_by=(grant.approved_by,),
     )
 
 

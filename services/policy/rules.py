@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.verdicts import MaskObligation, Record
+from schemas.verdicts import MaskObligation, Record, Verdict
 from services.policy.approving import Approve
 from services.policy.canonical import version_of
 from services.policy.document import Document, PolicyRefused
@@ -51,6 +51,8 @@ class Policy:
     uses: frozenset[str] = field(init=False)
     #: Names of our own functions they call.
     functions: tuple[str, ...] = field(init=False)
+    #: Verdicts that allow, by the names of the rules that matched (`evaluate.py`).
+    allowing: dict[tuple[str, ...], Verdict] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uses", frozenset().union(*(rule.when.uses for rule in self.rules)))
