@@ -184,6 +184,8 @@ class ApprovalView(Contract):
     resources: tuple[str, ...] = ()
     method: str = ""
     path: str = ""
+    #: Header fields that the approval covers, `name: value`, masked.
+    fields: tuple[str, ...] = ()
     statement: str = ""
     digest: str
     requirements: tuple[Requirement, ...]

@@ -44,6 +44,11 @@ class Held(ApprovalRecord):
         return tuple(requirement.rule for requirement in self.request.terms.requirements)
 
     @property
+    def header_fields(self) -> tuple[str, ...]:
+        """Of an HTTP request, `name: value` of each header field that the approval covers, masked."""
+        return tuple(map(str, self.request.operation.attributes.get("fields", ())))
+
+    @property
     def untold(self) -> tuple[Notice, ...]:
         """What channels still have to tell: reminders and escalations only while people can decide."""
         return tuple(each for each in self.notices if not each.done and (self.open or each.kind == "break_glass"))

@@ -32,6 +32,7 @@ def view(record: Held) -> ApprovalView:
         resources=operation.resources,
         method=operation.method,
         path=operation.path,
+        fields=record.header_fields,
         statement=operation.statement,
         digest=operation.digest,
         requirements=request.terms.requirements,

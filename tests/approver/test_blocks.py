@@ -45,7 +45,8 @@ def settled(record: Held, action) -> Held:
 
 
 def test_it_says_who_what_why_until_when_and_whose_words() -> None:
-    request = question(now=NOW, method="POST", path="/v1/refunds", query={"dry": "no"})
+    fields = {"fields": ["stripe-account: acct_mine"]}
+    request = question(now=NOW, method="POST", path="/v1/refunds", query={"dry": "no"}, attributes=fields)
     request = request.model_copy(
         update={
             "findings": {"EMAIL": 2},
@@ -56,7 +57,7 @@ def test_it_says_who_what_why_until_when_and_whose_words() -> None:
     for expected in (
         "agent-7", "agent@example.com", "agents", "sql.delete", "orders", "env=prod", "POST /v1/refunds?dry=no",
         "DELETE FROM orders WHERE id = 7", "writes-need-a-person", "the customer asked for it", "EMAIL × 2",
-        "response pii", "customers.email", "Still needed: `1 more of dba`", request.approval_id, "ab" * 32,
+        "response pii", "customers.email", "Still needed: `1 more of dba`", "stripe-account: acct_mine", request.approval_id, "ab" * 32,
         f"<!date^{int(NOW.timestamp()) + 900}^",
     ):  # fmt: skip
         assert expected in text
@@ -134,6 +135,7 @@ def test_hostile_text_is_inert_visible_and_within_slacks_limits(
         method=two[:9],
         path=one,
         resources=(two,),
+        attributes={"fields": [one, three]} if two else {},
     )
     request = request.model_copy(
         update={

@@ -160,6 +160,8 @@ def _facts(record: Held, now: datetime) -> Iterator[tuple[str, str]]:
     tags = ", ".join(f"{name}={value}" for name, value in sorted(request.connector.tags.items()))
     yield "Connector", request.connector.name + (f" ({line(tags, NAMES)})" if tags else "")
     yield "Touches", names(request.operation.resources, NAMES)
+    if record.header_fields:
+        yield "Header fields", names(record.header_fields, NAMES)
     if record.preview:
         yield "Would change", blast_radius(record.preview)
     elif request.terms.preview != "none":

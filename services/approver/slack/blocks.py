@@ -78,6 +78,8 @@ def facts(record: Held, until: str = "", touches: str = "") -> Block:
     ]
     if identity.owner:
         fields.append(("Owned by", code(identity.owner, NAME)))
+    if record.header_fields:
+        fields.append(("Header fields", names(record.header_fields)))
     return kit.fields(fields)
 
 
