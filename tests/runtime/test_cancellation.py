@@ -21,7 +21,7 @@ async def test_what_talks_to_the_bus_ends_whenever_it_is_cancelled(bus: Bus) -> 
         taken: list[bool] = []
         began = loop.time()
         task = tasks.start(provision(client, NatsSettings()), "provision")
-        timer = loop.call_later(length * moment / MOMENTS, lambda: taken.append(task.cancel())) if length else None
+        timer = loop.call_later(length * moment / MOMENTS, _cancel, task, taken) if length else None
         await asyncio.wait({task})
         if timer:
             timer.cancel()
@@ -31,3 +31,7 @@ async def test_what_talks_to_the_bus_ends_whenever_it_is_cancelled(bus: Bus) -> 
         else:  # it was done before its moment came: that is how long it takes just now
             assert task.exception() is None
             length, moment = loop.time() - began, moment % MOMENTS // 2
+
+
+def _cancel(task: asyncio.Task[None], taken: list[bool]) -> None:
+    taken.append(task.cancel())
