@@ -176,10 +176,39 @@ MULTIPART = (
 
 def test_the_parts_of_a_multipart_body_are_masked_each_as_what_it_is() -> None:
     out = request(MULTIPART, "multipart/form-data; boundary=X")
+    assert out == reply(MULTIPART, "multipart/mixed; boundary=X")
     assert out == (
         b'--X\r\nContent-Disposition: form-data; name="[EMAIL]"\r\n\r\n[EMAIL]\r\n'
         b'--X\r\nContent-Type: application/json\r\n\r\n{"a":"[EMAIL]"}\r\n--X--\r\n'
     )
+
+
+NAMED_PARTS = (
+    b'--X\r\nContent-Disposition: form-data; name="password"\r\n\r\n%s\r\n'
+    b'--X \r\nContent-Disposition: form-data; filename="x"; name = user[pin]\r\n\r\n%s\r\n'
+    b'--X\r\nContent-Disposition: form-data; name="ssn"\r\nContent-Type: text/plain\r\n\r\n%s\r\n'
+    b'--X\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n%s\n'
+    b"--X--\r\n-- X bob@example.com\r\n--X\r\n\r\n%s\r\n--X--"
+)
+
+
+def test_the_name_of_a_part_tells_what_it_is_at_every_cut() -> None:
+    sent = NAMED_PARTS % (b'"hun ter\'22"', b"4821", b"219099998", b"Ab3dE6gH9jK2mN5pQ8sTu", b'{"a":"\\u0040"}')
+    expected = NAMED_PARTS % (b"[PASSWORD]", b"[PASSWORD]", b"[US_SSN]", b"[HIGH_ENTROPY]", b'{"a":"\\u0040"}')
+    expected = expected.replace(b"bob@example.com", b"[EMAIL]")
+    for at in range(len(sent) + 1):
+        assert mask(sent, "multipart/form-data", [at]) == expected
+    assert mask(sent, "multipart/form-data", list(range(len(sent)))) == expected
+    recorded = INSPECTOR.inspect(Content(sent, media_type("multipart/form-data; boundary=X")))
+    assert recorded.findings == {"PASSWORD": 2, "US_SSN": 1, "HIGH_ENTROPY": 1, "EMAIL": 1}
+
+
+@pytest.mark.parametrize(
+    "body", [b"--X\r\n\r\n--X--", b"--X\n\n\n--X--\n", b"--X\r\nfoo\r\n--X--", b"--X\nA: b\n\n--X--"]
+)
+def test_empty_parts_and_parts_without_a_head_pass_at_every_cut(body: bytes) -> None:
+    for at in range(len(body) + 1):
+        assert mask(body, "multipart/mixed", [at]) == body
 
 
 @pytest.mark.parametrize("data", [b"no delimiter", MULTIPART[:-20], MULTIPART.replace(b"Type", b"Transfer-Encoding")])
@@ -272,7 +301,7 @@ def test_text_that_begins_like_a_stream_of_events_stays_text(text: bytes) -> Non
 
 def test_the_record_of_a_stream_is_the_masked_answer() -> None:
     stream = TEXTS[0].write(["Hello bob@exa", "mple.com, my password: correct", "horse"])
-    recorded = INSPECTOR.inspect(Content(stream, media_type("text/event-stream")))
+    recorded = INSPECTOR.inspect_reply(Content(stream, media_type("text/event-stream")))
     assert json.loads(recorded.recorded)["0.content"].startswith("Hello EMAIL#")
     assert "horse" not in recorded.recorded
     assert recorded.findings == {"EMAIL": 1, "PASSWORD": 1}
@@ -283,7 +312,7 @@ def test_the_record_of_a_body_that_went_on_has_no_half_of_a_value() -> None:
     assert "4111" not in INSPECTOR.inspect(cut).recorded
     stream = TEXTS[0].write(["Use ", "AKIAIOSFODNN7EXAM"])
     cut = Content(stream, media_type("text/event-stream"), complete=False)
-    assert json.loads(INSPECTOR.inspect(cut).recorded)["0.content"] == "Use "
+    assert json.loads(INSPECTOR.inspect_reply(cut).recorded)["0.content"] == "Use "
 
 
 def test_the_record_of_what_nobody_can_read_says_so() -> None:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from services.ingress.masking import MaskingError, Replacer
 from services.ingress.masking.llm_stream import sse
-from services.ingress.masking.llm_stream.limits import EVENT_LIMIT
+from services.ingress.masking.llm_stream.limits import CHANNELS_LIMIT, EVENT_LIMIT, RECORDED_EVENT_LIMIT
 from services.ingress.masking.llm_stream.masker import EventStreamMasker
-from services.ingress.masking.llm_stream.reassemble import reassemble
+from services.ingress.masking.llm_stream.reassemble import Reassembly, reassemble
 from services.ingress.masking.structure.document import Rules, masker_for
 from tests.masking_structure.streams import DOCUMENTS, SCANNER, TEXTS, chat_chunk, event, masked, values
 
+FACTS = ("model", "usage", "error")
 CARD = "4111 1111 1111 1111"
 
 
@@ -296,6 +297,34 @@ def test_the_record_has_the_answer_as_one() -> None:
     assert tool is not None
     assert tool["0.tool_calls.0.function.arguments"] == '{"a": 1}'
     assert reassemble(b"data: hello\n\n") is None
+
+
+@pytest.mark.parametrize("shape", [*TEXTS, *DOCUMENTS], ids=lambda shape: shape.name)
+def test_an_answer_is_put_together_while_it_streams_and_kept_up_to_a_limit(shape) -> None:  # type: ignore[no-untyped-def]
+    stream = shape.write(['{"a": "word one', " and word two", '"}'])
+    for size in (1, 30, 1000):
+        whole, short = Reassembly(10_000), Reassembly(20)
+        for at in range(0, len(stream), size):
+            whole.feed(stream[at : at + size])
+            short.feed(stream[at : at + size])
+        assert whole.answer(complete=True) == reassemble(stream)
+        kept = sum(len(text) for name, text in (short.answer(complete=True) or {}).items() if name not in FACTS)
+        assert (whole.cut, short.cut) == (False, True)
+        assert kept < 20
+
+
+def test_what_an_answer_is_put_together_from_is_bounded() -> None:
+    keys = Reassembly(100_000)
+    for index in range(CHANNELS_LIMIT + 1):
+        keys.feed(chat_chunk({"content": "x"}, index=index))
+    assert keys.cut
+    assert len(keys.answer(complete=True) or {}) <= CHANNELS_LIMIT + 3
+    large = Reassembly(100_000)
+    large.feed(chat_chunk({"content": "kept"}))
+    large.feed(b"data: " + b"x" * RECORDED_EVENT_LIMIT)
+    large.feed(b"\n\n" + chat_chunk({"content": "lost"}))
+    assert large.cut
+    assert (large.answer(complete=True) or {})["0.content"] == "kept"
 
 
 # --- lines of JSON -------------------------------------------------------------------------------------------

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from schemas.events import OperationAttempted
 from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
+from tests.conftest import until
 from tests.ingress.conftest import Gateway, gateway, upstream
-from tests.masking_structure.streams import TEXTS
+from tests.masking_structure.streams import TEXTS, chat_chunk
 
 __all__ = ["gateway", "upstream"]  # fixtures
 
@@ -51,6 +55,51 @@ async def test_a_model_stream_is_masked_both_ways_and_recorded_as_one_answer(mas
     frames = [json.loads(event["data"]) for event in gateway.events("SessionFrame") if event["direction"] == "response"]
     assert frames[0]["0.content"].startswith("Your card CREDIT_CARD#")
     assert not [raw for raw in gateway.raw if b"4111" in raw or b"bob@example.com" in raw]
+
+
+async def test_a_long_answer_is_recorded_to_its_end(masked_gateway: Gateway) -> None:
+    """Several times what the inspection window holds on the wire; its usage comes last."""
+    gateway = await masked_gateway.boot()
+    words = [f"word{number} " for number in range(2000)]
+    stream = TEXTS[0].write([*words, "ask bob@exa", "mple.com"])
+    assert len(stream) > 300_000
+    gateway.upstream.answer = lambda *_: web.Response(body=stream, headers={"Content-Type": "text/event-stream"})
+    async with gateway.call("POST", "/vendor/v1/chat/completions", json=CHAT) as response:
+        await response.read()
+    frame = await response_frame(gateway)
+    assert frame["truncated"] is False
+    recorded = json.loads(frame["data"])
+    assert recorded["0.content"].startswith("".join(words) + "ask EMAIL#")
+    assert recorded["usage"] == {"total_tokens": 12}
+
+
+async def test_of_a_stream_that_breaks_off_no_half_of_a_value_is_recorded(masked_gateway: Gateway) -> None:
+    gateway = await masked_gateway.boot()
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(chat_chunk({"content": "Use "}) + chat_chunk({"content": "AKIAIOSFODNN7EXAM"}))
+        await head_seen.wait()
+        assert request.transport
+        request.transport.abort()
+        return response
+
+    head_seen = asyncio.Event()
+    gateway.upstream.answer = answer
+    async with gateway.call("POST", "/vendor/v1/chat/completions", json=CHAT) as response:
+        head_seen.set()
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+    frame = await response_frame(gateway)
+    assert frame["truncated"] is True
+    assert json.loads(frame["data"])["0.content"] == "Use "
+    assert not [raw for raw in gateway.raw if b"AKIAIOSFODNN7EXAM" in raw]
+
+
+async def response_frame(gateway: Gateway) -> dict[str, Any]:
+    await until(lambda: gateway.events("SessionFrame"))
+    return next(event for event in gateway.events("SessionFrame") if event["direction"] == "response")
 
 
 async def test_an_encoded_reply_is_unpacked_and_its_fields_say_so(masked_gateway: Gateway) -> None:

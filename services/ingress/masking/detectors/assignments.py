@@ -22,7 +22,9 @@ _HIDDEN = r"(?i:secret)(?:[_-]?(?i:key))?"
 _TELLING = r"(?i:secret|token|key|credential|authorization)s?(?:[_-][A-Za-z0-9]{1,12}){0,2}"
 
 _CLOSE = r"(?:\\{0,3}[\"'])?[ \t]{0,3}"
-_EQUALS = _CLOSE + r"(?:=>|:=|=)"
+# A form's `user[password]=`, and code's `user["password"] =`.
+_INDEX = r"(?:\\{0,3}[\"'])?\]?[ \t]{0,3}"
+_EQUALS = _INDEX + r"(?:=>|:=|=)"
 _COLON = _CLOSE + r":"
 
 # How a quoted value opens, and what may stand in it. A quote may itself be escaped, for JSON inside JSON
@@ -161,7 +163,7 @@ def _ambiguous() -> Iterator[Detector]:
         for sign in (_EQUALS, _COLON):
             yield from _in_quotes(words + sign, check)
             yield _password(words + sign, rf"{words}{sign}[ \t]{{0,3}}", rf"(?!=){_BARE}", check)
-    pin = _PIN + _CLOSE + "[=:]"
+    pin = _PIN + _INDEX + "[=:]"
     yield _password(pin, rf"{pin}[ \t]{{0,3}}[\"'\\]{{0,4}}", rf"\d{{4,8}}{_NUMBER_END}", accept)
 
 

@@ -8,10 +8,11 @@ How it is built, from the outside in:
       json_lexer   JSON: strings with their escapes undone, also JSON inside a JSON string
       markup_lexer XML and HTML: character references undone
       form_lexer   forms, query strings and paths: percent-encoding undone
+      plain_lexer  text after a field's name that may tell what it is
     fields       FieldMasker: what `mask.fields` names in JSON, found by path
       json_tokens  Tokenizer: JSON, byte by byte if need be, with the path of every token
       paths        `$.customer.ssn`, `$.items[*].card`, `$..ssn`
-    multipart    the parts of a multipart body, each masked as what it is
+    multipart    PartsMasker: the parts of a multipart body, each masked as what it is
     wrapped      content codings and charsets around any masker
     limits
 

@@ -18,6 +18,8 @@ from services.ingress.masking.structure.flow import FlowMasker
 from services.ingress.masking.structure.form_lexer import FormLexer
 from services.ingress.masking.structure.json_lexer import JsonLexer
 from services.ingress.masking.structure.markup_lexer import MarkupLexer
+from services.ingress.masking.structure.multipart import PartsMasker
+from services.ingress.masking.structure.plain_lexer import PlainLexer
 from services.ingress.masking.structure.telling import teller
 from services.ingress.masking.structure.wrapped import UTF8, Chain, Inflating, Masker, TextOnly, Transcoding
 from services.ingress.masking.text import BytesStreamMasker
@@ -40,6 +42,7 @@ class Rules:
     """What to mask and how. `hidden` are fields that only repeat what is masked, and are not counted.
 
     `streams` are told by their bytes: replies, for clients read a model's events whatever they are declared as.
+    `name` is that of the field whose text this is, and may tell what it is.
     """
 
     scanner: Scanner
@@ -48,13 +51,28 @@ class Rules:
     hidden: tuple[str, ...] = ()
     pass_binary: bool = False
     streams: bool = False
+    name: bytes = b""
 
 
 def masker_for(media_type: str, rules: Rules, charset: str = "utf-8", coding: str = "") -> Masker:
     """A masker of a body of this type, for whole bodies and streams alike. Raises MaskingError when there is none."""
-    plain = _Sniffing(media_type, rules)
-    masker: Masker = TextOnly(plain, pass_binary=rules.pass_binary) if charset in UTF8 else Transcoding(charset, plain)
+    masker: Masker
+    if media_type.startswith("multipart/"):
+        masker = _parts(rules)
+    elif charset in UTF8:
+        masker = TextOnly(_Sniffing(media_type, rules), pass_binary=rules.pass_binary)
+    else:
+        masker = Transcoding(charset, _Sniffing(media_type, rules))
     return Inflating(coding, masker) if coding else masker
+
+
+def _parts(rules: Rules) -> PartsMasker:
+    rules = replace(rules, streams=False)
+    in_head = Rules(rules.scanner, rules.replacer)
+    return PartsMasker(
+        lambda media_type, name: masker_for(media_type, replace(rules, name=name)),
+        lambda: masker_for("text/plain", in_head),
+    )
 
 
 def passes_untouched(data: bytes, media_type: str, rules: Rules) -> bool:
@@ -118,7 +136,7 @@ def _reader(media_type: str, start: bytes, rules: Rules) -> Masker:
         return EventStreamMasker(scanner, replacer, rules.fields)
     if _LINES_TYPE.fullmatch(media_type):
         return EventStreamMasker(scanner, replacer, rules.fields, Lines())
-    if _JSON_TYPE.fullmatch(media_type) or _JSON.match(start):
+    if _JSON_TYPE.fullmatch(media_type) or (_JSON.match(start) and not (rules.name and start[:1] == b'"')):
         is_json = _JSON_TYPE.fullmatch(media_type) or start[:1] == b"{"
         return _json(rules if is_json else replace(rules, hidden=()))
     if rules.fields and start:
@@ -127,6 +145,9 @@ def _reader(media_type: str, start: bytes, rules: Rules) -> Masker:
         return FlowMasker(FormLexer(teller(scanner)), scanner, replacer)
     if media_type in ("text/html", "text/xml", "application/xml") or media_type.endswith("+xml") or start[:1] == b"<":
         return FlowMasker(MarkupLexer(), scanner, replacer)
+    if rules.name:
+        context = rules.name + b"="
+        return FlowMasker(PlainLexer(told=teller(scanner)(context)), scanner, replacer, context)
     return BytesStreamMasker(scanner, replacer)
 
 

@@ -43,14 +43,15 @@ class Edit(NamedTuple):
 class FlowMasker:
     """Masks a document in parts. After an error nothing more may be forwarded; every further call raises it again."""
 
-    def __init__(self, lexer: Lexer, scanner: Scanner, replacer: Replacer) -> None:
+    def __init__(self, lexer: Lexer, scanner: Scanner, replacer: Replacer, context: bytes = b"") -> None:
+        """`context` stands before the document for whoever looks at it, and tells what it is: a field's name."""
         self.counts: dict[str, int] = {}
         self._lexer = lexer
         self._scanner = scanner
         self._replacer = replacer
-        self._view = View(lexer)
-        self._decided = 0  # values that start before this place of the view have been dealt with
-        self._passed = 0  # the view up to here has been passed on
+        self._view = View(lexer, context)
+        self._decided = len(context)  # values that start before this place of the view have been dealt with
+        self._passed = len(context)  # the view up to here has been passed on
         self._failed: Exception | None = None
 
     @property

@@ -22,5 +22,8 @@ FIELD_VALUE_LIMIT = 16 * 1024
 #: Most parts of a multipart body.
 PARTS_LIMIT = 1024
 
+#: Largest head of one of its parts, and what surrounds a delimiter: held until it is whole.
+PART_HEAD_LIMIT = 16 * 1024
+
 #: Largest output of one encoded chunk: what a compression bomb can make us hold.
 INFLATE_LIMIT = 32 * 1024 * 1024

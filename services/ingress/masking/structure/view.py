@@ -77,16 +77,17 @@ class Lexer(Protocol):
 class View:
     """The text that is still needed, and the document's bytes that have not been passed on."""
 
-    def __init__(self, lexer: Lexer) -> None:
+    def __init__(self, lexer: Lexer, context: bytes = b"") -> None:
+        """`context` is read as if it stood before the document, of which it is no part."""
         self._lexer = lexer
-        self.text = b""
+        self.text = context
         #: The absolute offset of `text[0]`.
         self.base = 0
         self._raw = b""
         self._raw_base = 0  # the offset of `_raw[0]`
         self._let_go = 0  # so many bytes of `_raw` have been passed on
         self._read = 0  # up to here the document has been read into the text
-        self._shift = 0  # document offset minus text offset, after the last unit that was dropped
+        self._shift = -len(context)  # document offset minus text offset, after the last unit that was dropped
         self._units: list[Unit] = []
         self._pieces: list[tuple[int, Piece]] = []
 
