@@ -7,8 +7,9 @@ Parts of it: `recorded_content` (bodies for the record), `head_inspection` (path
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import unquote
 
 from multidict import CIMultiDict
@@ -38,7 +39,7 @@ from services.ingress.masking.structure.document import Rules, masker_for, passe
 from services.ingress.masking.structure.restoring import restore_document, restore_target
 from services.ingress.masking.structure.wrapped import UTF8
 from services.ingress.masking.text import mask_text
-from services.ingress.recorded_content import Recorded, Recording, masked_parts, masked_whole
+from services.ingress.recorded_content import Recorded, Recording, masked_whole
 from services.ingress.sql_inspection import recorded_statement
 from services.ingress.stream_masker import ReplyMasker, Telling
 
@@ -83,13 +84,17 @@ class Inspector:
         self._recording = Recording(self._everything, self._hashing)
 
     def inspect(self, content: Content) -> Recorded:
-        """A body as it may be recorded; a model's stream as the answer it makes. Raises Denied if a detector fails."""
-        if content.opaque:
-            return Recorded(OPAQUE)
-        if not content.raw:
-            return Recorded("")
+        """A body as it may be recorded. Raises Denied if a detector fails."""
+        return self._looked_at(content, self._recording.content)
+
+    def inspect_reply(self, content: Content) -> Recorded:
+        """The same for a reply; a model's stream as the answer it makes."""
+        return self._looked_at(content, self._recording.reply)
+
+    def inspect_answer(self, answer: dict[str, Any], *, complete: bool) -> Recorded:
+        """An answer put together from a stream (`masking.llm_stream.reassemble`). Raises Denied if a detector fails."""
         try:
-            return self._recording.content(content)
+            return self._recording.answer(answer, complete=complete)
         except MaskingError as error:
             raise mask_failed(error) from error
 
@@ -274,9 +279,7 @@ class Inspector:
         rules = self._rules(mask.request, mask)
         data, media = content.plain or b"", content.media
         counts: Counter[str] = Counter()
-        if media.name.startswith("multipart/"):
-            masked = masked_parts(data, rules, counts)
-        elif content.charset in UTF8 and content.text is not None and passes_untouched(data, media.name, rules):
+        if content.charset in UTF8 and content.text is not None and passes_untouched(data, media.name, rules):
             masked = data
         else:
             masked = masked_whole(data, media.name, content.charset, rules, counts)
@@ -284,6 +287,16 @@ class Inspector:
         if mask.restore:
             masked = restore_document(masked, media.name, content.charset, known)
         return Masked(masked, dict(counts), pairs=pairs)
+
+    def _looked_at(self, content: Content, look: Callable[[Content], Recorded]) -> Recorded:
+        if content.opaque:
+            return Recorded(OPAQUE)
+        if not content.raw:
+            return Recorded("")
+        try:
+            return look(content)
+        except MaskingError as error:
+            raise mask_failed(error) from error
 
     def _rules(self, names: Iterable[str], mask: MaskObligation, hidden: tuple[str, ...] = ()) -> Rules:
         return Rules(self._scanner(names), self._replacer(mask), mask.fields, hidden, mask.binary == "pass")

@@ -18,7 +18,7 @@ from services.ingress.masking.llm_stream.sse import opens_stream
 from services.ingress.masking.replace import Replacer
 from services.ingress.masking.scanner import Scanner
 from services.ingress.masking.structure.document import Rules, masker_for, passes_untouched
-from services.ingress.masking.structure.multipart import mask_parts
+from services.ingress.masking.text import mask_text
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,16 @@ class Recording:
         self._scanner = scanner
         self._replacer = replacer
 
-    def content(self, content: Content) -> Recorded:
-        """A body that can be read; a model's stream as the answer it makes."""
-        data = (content.text or "").encode("utf-8", "surrogatepass")
-        if _is_stream(content.media, data) and (answer := reassemble(data, complete=content.complete)) is not None:
+    def reply(self, content: Content) -> Recorded:
+        """The body of a reply; a model's stream as the answer it makes."""
+        data = _utf8(content)
+        if is_stream(content.media, data) and (answer := reassemble(data, complete=content.complete)) is not None:
             return self.answer(answer, complete=content.complete)
+        return self.content(content)
+
+    def content(self, content: Content) -> Recorded:
+        """A body that can be read, all of it: of what an agent sends nothing may be left out."""
+        data = _utf8(content)
         try:
             return self._document(content.media.name, data, complete=content.complete)
         except MaskingError:  # not what its type says; the reader of JSON takes any text, and undoes escapes in it
@@ -54,32 +59,37 @@ class Recording:
         for name, value in answer.items():
             if isinstance(value, str):
                 masker = Channel((name.rpartition(".")[2],), self._scanner, self._replacer)
-                shown[name] = masker.feed(value) + (masker.close() if complete else "")
+                # Without its end, what is held back may be the first half of a value.
+                shown[self._name(name)] = masker.feed(value) + (masker.close() if complete else "")
                 counts.update(masker.counts)
             else:
                 recorded = self._document("application/json", write(value).encode(), complete=True)
-                shown[name] = parse(recorded.recorded.encode())[1]
+                shown[self._name(name)] = parse(recorded.recorded.encode())[1]
                 counts += recorded.findings
         return Recorded(write(shown), counts)
+
+    def _name(self, name: str) -> str:
+        return mask_text(name, self._scanner, self._replacer)[0]
 
     def _document(self, media_type: str, data: bytes, *, complete: bool) -> Recorded:
         rules = Rules(self._scanner, self._replacer)
         counts: Counter[str] = Counter()
         if complete and passes_untouched(data, media_type, rules):
             return Recorded(data.decode("utf-8", "replace"))
-        if media_type.startswith("multipart/") and complete:
-            masked = masked_parts(data, rules, counts)
-        else:
-            masker = masker_for(media_type, rules)
-            masked = masker.feed(data)
-            if complete:  # else what is still open at the cut may be the first half of a value
-                masked += masker.close()
-            counts.update(masker.counts)
+        masker = masker_for(media_type, rules)
+        masked = masker.feed(data)
+        if complete:  # else what is still open at the cut may be the first half of a value
+            masked += masker.close()
+        counts.update(masker.counts)
         return Recorded(masked.decode("utf-8", "replace"), counts)
 
 
-def _is_stream(media: MediaType, data: bytes) -> bool:
-    """By its bytes as well, for clients read a model's events whatever they are declared as."""
+def _utf8(content: Content) -> bytes:
+    return (content.text or "").encode("utf-8", "surrogatepass")
+
+
+def is_stream(media: MediaType, data: bytes) -> bool:
+    """Whether a reply is a stream of events: by its bytes as well, for that is how clients read a model's."""
     if media.is_event_stream:
         return True
     start = data[: 2 * PREAMBLE_LIMIT].lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -92,16 +102,3 @@ def masked_whole(data: bytes, media_type: str, charset: str, rules: Rules, count
     masked = masker.feed(data) + masker.close()
     counts.update(masker.counts)
     return masked
-
-
-def masked_parts(data: bytes, rules: Rules, counts: Counter[str]) -> bytes:
-    """The same for a multipart body, each part as what it is."""
-
-    def head(lines: bytes) -> bytes:
-        return masked_whole(lines, "text/plain", "utf-8", Rules(rules.scanner, rules.replacer), counts)
-
-    def body(part: bytes, content_type: str) -> bytes:
-        media_type = content_type.partition(";")[0].strip().lower()
-        return masked_whole(part, media_type, "utf-8", rules, counts)
-
-    return mask_parts(data, head, body)

@@ -130,14 +130,14 @@ async def test_a_detector_that_fails_on_the_record_does_not_answer_twice(gateway
     await gateway.boot()
     assert gateway.ingress
     inspector = gateway.ingress.parts.inspector
-    inspect = inspector.inspect
+    inspect = inspector.inspect_reply
 
     def failing(content: Content) -> Recorded:
         if content.raw.startswith(b'{"reply"'):
             raise mask_failed(MaskingError("the detector of EMAIL failed"))
         return inspect(content)
 
-    inspector.inspect = failing  # type: ignore[method-assign]
+    inspector.inspect_reply = failing  # type: ignore[method-assign]
     gateway.upstream.answer = lambda request, _: web.json_response({"reply": request.path})
     for number in range(3):  # on one connection
         async with gateway.call("POST", f"/vendor/{number}", json={}) as reply:

@@ -13,10 +13,10 @@ from multidict import CIMultiDict
 from schemas.verdicts import Verdict
 from services.ingress.content import Content, coding_of, media_type
 from services.ingress.errors import GatewayError
-from services.ingress.inspection import OPAQUE
 from services.ingress.parts import Parts
 from services.ingress.protocols.http import headers
 from services.ingress.protocols.http.replies import OPERATION_FIELD
+from services.ingress.recorded_reply import ReplyRecord
 from services.ingress.story import Story
 from services.ingress.stream_masker import ReplyMasker
 from services.ingress.upstream.http import Upstream
@@ -59,21 +59,22 @@ async def send(
         for name in _ABOUT_BYTES:
             fields.popall(name, None)
     window = parts.settings.limits.inspection_window if verdict.obligations.record == "full" else 0
-    copy = _Copy(window)
+    record = ReplyRecord(media, coding, window)
+    complete = False
     try:
         if masker is None and (answer.content_length or SMALL) < SMALL:
-            body = await _whole(answer, upstream, copy)
+            body = await _whole(answer, upstream, record)
+            complete = True
             return await _send_small(request, answer, fields, body, story)
-        chunks = copy.of(upstream.chunks(answer))
-        return await _send_stream(parts, request, answer, fields, chunks, masker, story)
+        chunks = _recorded(upstream.chunks(answer), record)
+        sent = await _send_stream(parts, request, answer, fields, chunks, masker, story)
+        complete = True
+        return sent
     finally:
         if masker:
             story.note_masked("response", masker.counts)
-        if window:
-            content = Content(copy.kept, media, coding, complete=not copy.cut)
-            if coding and content.plain is not None:  # what a coding hid from upstream/http.py is seen here
-                content = Content(upstream.clean(content.plain), media, complete=content.complete)
-            await _record(parts, story, content)
+        if record.size:
+            await _record(parts, story, upstream, record, complete=complete)
 
 
 async def _send_head(request: web.BaseRequest, answer: ClientResponse, fields: CIMultiDict[str]) -> web.StreamResponse:
@@ -88,12 +89,12 @@ async def _send_head(request: web.BaseRequest, answer: ClientResponse, fields: C
     return response
 
 
-async def _whole(answer: ClientResponse, upstream: Upstream, copy: "_Copy") -> bytes:
+async def _whole(answer: ClientResponse, upstream: Upstream, record: ReplyRecord) -> bytes:
     """A small body, to its end."""
     body = upstream.arrived(answer)
     if body is None:
-        return b"".join([chunk async for chunk in copy.of(upstream.chunks(answer))])
-    copy.keep(body)
+        return b"".join([chunk async for chunk in _recorded(upstream.chunks(answer), record)])
+    record.keep(body)
     return body
 
 
@@ -165,38 +166,20 @@ def _fields(answer: ClientResponse, upstream: Upstream, story: Story) -> CIMulti
     return fields
 
 
-class _Copy:
-    """Keeps the first bytes of a stream for the record."""
-
-    def __init__(self, window: int) -> None:
-        self._window = window
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.cut = False
-
-    @property
-    def kept(self) -> bytes:
-        return b"".join(self._parts)
-
-    def keep(self, chunk: bytes) -> None:
-        if (room := self._window - self._size) > 0:
-            self._parts.append(chunk[:room])
-            self._size += len(self._parts[-1])
-        self.cut = self.cut or len(chunk) > room
-
-    async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            self.keep(chunk)
-            yield chunk
+async def _recorded(chunks: AsyncIterator[bytes], record: ReplyRecord) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        record.keep(chunk)
+        yield chunk
 
 
-async def _record(parts: Parts, story: Story, content: Content) -> None:
+async def _record(parts: Parts, story: Story, upstream: Upstream, record: ReplyRecord, *, complete: bool) -> None:
     """The masked reply as a frame. It has been sent by now, so nothing here may raise: that would answer twice."""
-    if not content.raw:
-        return
+    content = record.content(complete=complete)
+    if content.coding and content.plain is not None:  # what a coding hid from upstream/http.py is seen here
+        content = Content(upstream.clean(content.plain), content.media, complete=content.complete)
     try:
-        recorded = OPAQUE if content.opaque else parts.inspector.inspect(content).recorded
+        recorded, truncated = record.finish(parts.inspector, content, complete=complete)
     except GatewayError as error:
         log.error("a reply could not be inspected for the record", reason=error.detail, operation_id=story.operation_id)
-        recorded = UNINSPECTED
-    await story.frame("response", recorded, content.media.name, truncated=not content.complete)
+        recorded, truncated = UNINSPECTED, not complete
+    await story.frame("response", recorded, content.media.name, truncated=truncated)
