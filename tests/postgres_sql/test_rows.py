@@ -45,10 +45,20 @@ SENSITIVE: tuple[tuple[str, str | None], ...] = (
     ("ROW(1, 'ann@example.com')", None),
     ("ROW(1, ROW('x', 'ann@example.com'))", None),
     ("'ann@example.com'::citext_like", "[EMAIL]"),
+    ("'hunter \"22\"' AS db_password", "[PASSWORD]"),
+    ("'\"hunter22\"' AS password", "[PASSWORD]"),
+    ("'219099998' AS ssn", "[US_SSN]"),
+    ("219099998 AS ssn", None),
+    ("4821::smallint AS pin", None),
+    ("'Ab3dE6gH9jK2mN5pQ8sTu' AS api_key", "[HIGH_ENTROPY]"),
+    ("'ann@example.com' AS token", "[EMAIL]"),
+    ("'030 1234567' AS phone", "[PHONE]"),
+    ('\'{"a": "ann\\u0040example.com"}\' AS api_key', '{"a": "[EMAIL]"}'),
     ("tsvector_to_array(to_tsvector('simple', 'ann@example.com'))", None),
 )
 CLEAN = (
     "1, 'Ann Smith', 1.5::float8, 2::numeric, now(), current_date, true, 'x'::bytea, ARRAY[1, 2], ARRAY['a', NULL],"
+    " 7 AS pin, 'x' AS api_key, true AS password, 'Ab3dE6gH9jK2mN5pQ8sTu' AS next_page_token, 'none' AS secret,"
     " NULL::text, '{\"a\": 1}'::jsonb, gen_random_uuid(), '1 day'::interval, ROW(1, 'x'), '12:00'::time, ''::text"
 )
 

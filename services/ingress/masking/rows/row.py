@@ -37,6 +37,9 @@ class RowMasker:
         self._coded = tuple(at for at in self._scanned if _is_coded(self._fields[at]))
         self._plain = tuple(at for at in self._scanned if at not in self._coded)
         self._values = Values(scanner, replacer)
+        #: Those whose name may tell what they hold, so that each value is looked at beside it.
+        self._telling = tuple(at for at in self._scanned if self._values.tells(fields[at].name))
+        self._always = tuple(sorted({*self._coded, *self._telling}))
 
     @property
     def counts(self) -> Counter[str]:
@@ -79,14 +82,14 @@ class RowMasker:
         """The columns that need a closer look: one pass over all plain ones at once tells which may."""
         columns = [at for at in self._plain if values[at]]
         if not columns:
-            return self._coded
+            return self._always
         texts = [value for at in columns if (value := values[at])]
         together = b"\n".join(texts)
         places = self._values.places(together)
         escaped = b"\\" in together or b"&" in together  # an escape may hide a value
         if not places and not escaped:
-            return self._coded
-        touched = set(self._coded)
+            return self._always
+        touched = set(self._always)
         starts = [0, *accumulate(len(text) + 1 for text in texts)]
         for start, end in places:
             touched.update(columns[bisect_right(starts, start) - 1 : bisect_right(starts, end)])

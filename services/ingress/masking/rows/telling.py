@@ -5,8 +5,8 @@ quotes data, and names may be made of values (`current_setting(email)`); then on
 puts together of names that the agent knows, and what code of the database's raised is not shown at all:
 
     M   message   about the statement's own text (it has a position): shown. Else, of a form in `_FORMS`: shown with
-                  those names that stand in the statement or are told as names. Of class 42, 3D and 3F: replaced, but
-                  for 42501, which quotes nothing. Of the rest: up to its first quote
+                  those names that stand in the statement or are told as names. Of class 0A, 3D, 3F and 42: replaced,
+                  but for 42501, which quotes nothing. Of the rest: up to its first quote
     D   detail    `Key (email)=(…) already exists.` with its columns and without its values; else left out
     H   hint      shown where the message is about the statement's own text, or quotes nothing; else left out
     W, q          context and internal query: left out
@@ -60,7 +60,7 @@ _NAMES = frozenset(
     ]
 )
 #: Of these, those whose names functions look up while they run; not all of their messages quote them.
-_LOOKED_UP = frozenset({"42", "3D", "3F"})
+_LOOKED_UP = frozenset({"0A", "3D", "3F", "42"})
 #: It names what is there.
 _NO_PERMISSION = "42501"
 #: Fields that name a schema, table, column, type and constraint.
@@ -77,8 +77,8 @@ _KEY = re.compile(
     re.VERBOSE,
 )
 _OBJECT = (
-    r"(?:relation|table|view|materialized view|foreign table|sequence|index|column|constraint|trigger|rule|policy|schema"
-    r"|role|database|tablespace|type|function|procedure|aggregate|language|extension|collation|server|publication"
+    r"(?:relation|table|view|materialized view|foreign table|sequence|index|column|constraint|trigger|rule|policy"
+    r"|schema|role|database|tablespace|type|function|procedure|aggregate|language|extension|collation|server|publication"
     r"|prepared statement|cursor|portal|savepoint)"
 )
 _NAME = r'"[^"]+"'
@@ -95,6 +95,7 @@ _FORMS = re.compile(
     rf"|column {_NAME} of relation {_NAME} contains null values"
     rf"|check constraint {_NAME} of relation {_NAME} is violated by some row"
     rf"|could not create unique index {_NAME}|truncate cascades to table {_NAME}"
+    "|cached plan must not change result type"
 )
 #: From the first quote on: the value, and what the server says of it.
 _QUOTED = re.compile(r'"[\s\S]*')
