@@ -20,6 +20,8 @@ class Reviewer(Contract):
     subject: str
     email: str = ""
     groups: tuple[str, ...] = ()
+    #: Whose service account it is: the `owner` claim of the token. It counts as that person.
+    owner: str = ""
     #: Where the decision came from.
     via: Literal["slack", "cli", "email", "webhook"] = "cli"
 
@@ -114,6 +116,8 @@ class ApprovalRecord(Contract):
     grant_seconds: float = Field(default=0, ge=0)
     #: True once ApprovalResolved and the verdict for `state` are published; else any approver does it again.
     announced: bool = False
+    #: False once an ingress that goes down has told the caller to come back: its end withdraws nothing then.
+    awaited: bool = True
     #: The operation that used it.
     spent_by: Id | None = None
     preview: Preview | None = None

@@ -47,9 +47,10 @@ class Announcer:
         if (grant := binding.grant(record, self.key)) is None:
             return
         try:
-            await self.grants.create(grant.grant_id, grant.model_dump_json().encode())
+            # Not `create`, which writes over a purged key: what was revoked would be in force again.
+            await self.grants.update(grant.grant_id, grant.model_dump_json().encode(), last=0)
         except KeyWrongLastSequenceError:
-            return  # another copy gave it, or this one before a crash
+            return  # another copy gave it, or this one before a crash; it may have been revoked since
 
     async def _publish(self, event: ApprovalResolved | VerdictReached) -> None:
         headers = {"Nats-Msg-Id": event.event_id}

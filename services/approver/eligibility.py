@@ -30,28 +30,31 @@ def may_break_glass(
 
 
 def same_person(one: Reviewer, other: Reviewer) -> bool:
-    """Whether two reviewers are one: the same identity, or the same e-mail address in any case."""
+    """Whether two reviewers are one: the same identity or e-mail address, or one the other's service account.
+
+    An owner's name is compared whatever issuer it comes from: a namesake counts as one person rather than as two.
+    """
     if (one.issuer, one.subject) == (other.issuer, other.subject):
+        return True
+    if _owned(one.owner, other) or _owned(other.owner, one):
         return True
     return bool(_addresses(one) & _addresses(other))
 
 
-def own_operation(requester: Identity, reviewer: Reviewer, reviewer_owner: str = "") -> bool:
+def own_operation(requester: Identity, reviewer: Reviewer) -> bool:
     """Whether the reviewer asked for this themselves, or a service account of theirs did.
 
-    `reviewer_owner` is the `owner` claim of the reviewer's own token: a person's service account cannot approve for
-    that person, nor for another account of theirs. Names are compared whatever issuer they come from; a namesake at
-    another issuer is refused rather than trusted.
+    A person's service account cannot approve for that person, nor for another account of theirs. Names are compared
+    whatever issuer they come from; a namesake at another issuer is refused rather than trusted.
     """
     if (requester.issuer, requester.subject) == (reviewer.issuer, reviewer.subject):
         return True
     if requester.owner and requester.owner == reviewer.subject:
         return True
-    if reviewer_owner and reviewer_owner in (requester.subject, requester.owner):
+    if reviewer.owner and reviewer.owner in (requester.subject, requester.owner):
         return True
     asking = _folded(requester.email, requester.owner, _if_address(requester.subject))
-    deciding = _addresses(reviewer) | _folded(reviewer_owner)
-    return bool(asking & deciding)
+    return bool(asking & _addresses(reviewer))
 
 
 def met(requirement: Requirement, approved_by: Sequence[Reviewer], escalated: Collection[str] = ()) -> bool:
@@ -88,8 +91,12 @@ def _stand_ins(requirement: Requirement, escalated: Collection[str]) -> set[str]
     return set(escalation.to) if escalation and requirement.rule in escalated else set()
 
 
+def _owned(owner: str, by: Reviewer) -> bool:
+    return bool(owner) and owner in (by.subject, by.owner)
+
+
 def _addresses(reviewer: Reviewer) -> frozenset[str]:
-    return _folded(reviewer.email, _if_address(reviewer.subject))
+    return _folded(reviewer.email, _if_address(reviewer.subject), reviewer.owner)
 
 
 def _if_address(subject: str) -> str:

@@ -89,7 +89,7 @@ class Api:
     async def _decide(
         self, query: ApprovalQuery, record: Held, identity: Identity, reviewer: Reviewer
     ) -> ApprovalReply:
-        result = await self.desk.decide(record.approval_id, _action(query, identity, reviewer))
+        result = await self.desk.decide(record.approval_id, _action(query, reviewer))
         if isinstance(result, Refusal):
             return ApprovalReply(status=_STATUS[result.why], detail=result.words)
         return ApprovalReply(status=200, approvals=(view(result),))
@@ -122,20 +122,25 @@ class Api:
         return ApprovalReply(status=200, grants=(self.granted.view(grant),))
 
 
-def _action(query: ApprovalQuery, identity: Identity, reviewer: Reviewer) -> Decision:
+def _action(query: ApprovalQuery, reviewer: Reviewer) -> Decision:
     match query.do:
         case "approve":
-            return Approve(reviewer, query.grant_seconds, identity.owner, query.reason)
+            return Approve(reviewer, query.grant_seconds, query.reason)
         case "break_glass":
-            return BreakGlass(reviewer, query.reason, identity.owner)
+            return BreakGlass(reviewer, query.reason)
         case _:
-            return Deny(reviewer, query.reason, identity.owner)
+            return Deny(reviewer, query.reason)
 
 
 def reviewer_of(identity: Identity) -> Reviewer:
     """The person behind a verified token."""
     return Reviewer(
-        issuer=identity.issuer, subject=identity.subject, email=identity.email, groups=identity.groups, via="cli"
+        issuer=identity.issuer,
+        subject=identity.subject,
+        email=identity.email,
+        groups=identity.groups,
+        owner=identity.owner,
+        via="cli",
     )
 
 

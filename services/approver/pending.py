@@ -36,8 +36,6 @@ class Approve:
 
     by: Reviewer
     grant_seconds: float = 0
-    #: The `owner` claim of the token they decide with.
-    owner: str = ""
     reason: str = ""
 
 
@@ -47,7 +45,6 @@ class BreakGlass:
 
     by: Reviewer
     reason: str
-    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,6 @@ class Deny:
 
     by: Reviewer
     reason: str = ""
-    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,7 @@ def refused(record: Held, action: Decision, now: datetime) -> Refusal | None:
         return _decided(record)
     if now >= record.request.terms.expires_at:
         return Refusal(Why.EXPIRED, "This request has expired; nothing was done. The caller has to ask again.")
-    if own_operation(record.request.identity, action.by, action.owner):
+    if own_operation(record.request.identity, action.by):
         return Refusal(Why.OWN_OPERATION, "This is your own operation, or your service account's; others decide.")
     if isinstance(action, BreakGlass):
         return _refused_emergency(record, action)

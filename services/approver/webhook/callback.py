@@ -135,8 +135,8 @@ class Callbacks:
             raise Turned(404, "there is no such approval")
         if callback.digest != record.request.operation.digest:
             raise Turned(409, "the digest is not that of this approval's operation; nothing was done")
-        by, owner = await self._reviewer(callback, receiver, record)
-        result = await self.desk.decide(record.approval_id, _decision(callback, by, owner))
+        by = await self._reviewer(callback, receiver, record)
+        result = await self.desk.decide(record.approval_id, _decision(callback, by))
         if isinstance(result, Refusal):
             self._count(receiver.name, _STATUS.get(result.why, 409))
             answer = Answer(approval_id=record.approval_id, detail=result.words)
@@ -145,8 +145,8 @@ class Callbacks:
         answer = Answer(approval_id=record.approval_id, state=str(result.state), detail=view(result).detail)
         return Given(status=200, to=digest, answer=answer)
 
-    async def _reviewer(self, callback: Callback, receiver: Receiver, record: Held) -> tuple[Reviewer, str]:
-        """Who decides, and the `owner` of their token. Raises Turned."""
+    async def _reviewer(self, callback: Callback, receiver: Receiver, record: Held) -> Reviewer:
+        """Who decides. Raises Turned."""
         if callback.reviewer.token:
             return await self._bearer(callback.reviewer.token, record)
         settings = receiver.settings
@@ -160,9 +160,9 @@ class Callbacks:
         named = reviewer(person, "webhook")
         if settings.groups:
             named = named.model_copy(update={"groups": tuple(each for each in named.groups if each in settings.groups)})
-        return named, ""
+        return named
 
-    async def _bearer(self, token: str, record: Held) -> tuple[Reviewer, str]:
+    async def _bearer(self, token: str, record: Held) -> Reviewer:
         try:
             identity = await self.verifier.verify(token)
         except TokenRejected as rejected:
@@ -170,27 +170,27 @@ class Callbacks:
         entry = entry_of(record)
         if not visible(entry.requester, entry.connector, entry.groups, identity):
             raise Turned(404, "there is no such approval, or it is not theirs to see")
-        by = Reviewer(
+        return Reviewer(
             issuer=identity.issuer,
             subject=identity.subject,
             email=identity.email,
             groups=identity.groups,
+            owner=identity.owner,
             via="webhook",
         )
-        return by, identity.owner
 
     def _count(self, name: str, status: int) -> None:
         self.desk.metrics.channel_errors.labels(f"webhook.{name}", f"callback_{status}").inc()
 
 
-def _decision(callback: Callback, by: Reviewer, owner: str) -> Decision:
+def _decision(callback: Callback, by: Reviewer) -> Decision:
     match callback.decision:
         case "approve":
-            return Approve(by, callback.grant_seconds, owner, callback.reason)
+            return Approve(by, callback.grant_seconds, callback.reason)
         case "break_glass":
-            return BreakGlass(by, callback.reason, owner)
+            return BreakGlass(by, callback.reason)
         case "deny":
-            return Deny(by, callback.reason, owner)
+            return Deny(by, callback.reason)
 
 
 def _read(body: bytes) -> Callback:
