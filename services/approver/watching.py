@@ -72,7 +72,7 @@ def entry_of(record: Held) -> Entry:
         requested_at=request.at,
         expires_at=request.terms.expires_at,
         resolved_at=record.resolved_at,
-        wait_seconds=request.asked.wait_seconds,
+        wait_seconds=request.asked.wait_seconds if record.awaited else 0.0,
         next_move=timing.next_move(record),
         notices=record.untold,
     )

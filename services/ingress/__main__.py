@@ -66,8 +66,9 @@ class Ingress:
         """No new connections; what is under way may end; then everything published is acked."""
         drain = self.context.settings.limits.drain
         self.listener.close()
+        self.parts.holding.leaving.set()
         self.server.pre_shutdown()
-        await asyncio.gather(self.server.shutdown(drain), *([self.postgres.stop(drain)] if self.postgres else ()))
+        await asyncio.gather(self.server.end(drain), *([self.postgres.stop(drain)] if self.postgres else ()))
         if not await self.parts.emitter.flush(5):
             log.error("events were left unacked", events=self.parts.emitter.backlog)
         await liveness.withdraw(self.living, self.parts.emitter.ingress)

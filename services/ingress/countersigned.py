@@ -24,7 +24,7 @@ from schemas.events import ApprovalState, OperationAttempted
 from schemas.policies import PolicyDocument
 from schemas.subjects import POLICY_KEY
 from schemas.verdicts import Verdict
-from services.ingress.errors import Denied, denied, not_decided
+from services.ingress.errors import Denied, NotDecided, denied, not_decided
 from services.runtime.certificates import CertificateRejected, verify
 
 log = structlog.get_logger(__name__)
@@ -71,6 +71,27 @@ class Countersigned:
             if await self._write_spent(record, revision, attempt):
                 return record
         raise _refused("the approval keeps changing", held)
+
+    async def leave_open(self, approval_id: str) -> None:
+        """Note with a question that its caller was told to come back. Should it fail, the approver withdraws it."""
+        for _ in range(SPEND_TRIES):
+            try:
+                found = await self._entry(self.approvals, approval_id)
+            except NotDecided as error:
+                log.warning("a question will not outlive this ingress", approval_id=approval_id, reason=error.detail)
+                return
+            if found is None:
+                return
+            record, revision = found
+            left = record.model_copy(update={"awaited": False}).model_dump_json().encode()
+            try:
+                await self.approvals.update(approval_id, left, revision)
+                return
+            except KeyWrongLastSequenceError:
+                continue
+            except _BUS_ERRORS as error:
+                log.warning("a question will not outlive this ingress", approval_id=approval_id, reason=str(error))
+                return
 
     async def _check_once(
         self, approval_id: str, record: ApprovalRecord, attempt: OperationAttempted, held: Verdict

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -48,16 +48,21 @@ class Holding:
     gate: Gate
     emitter: Emitter
     countersigned: Countersigned
+    #: Set when the ingress is going down.
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(
         self,
         attempt: OperationAttempted,
         held: Verdict,
         why_left: Callable[[], str] = lambda: "the caller disconnected",
+        *,
+        resumable: bool = False,
     ) -> Verdict:
         """The allowing verdict, its approval spent, or a Denied, or NotDecided when it could not be spent.
 
         Waits at most `attempt.asked.wait_seconds`. Cancelled, it withdraws the question with the words of `why_left`.
+        A caller that is `resumable` can come back for the answer: when the ingress goes down, the question stays open.
         """
         deadline = time.monotonic() + attempt.asked.wait_seconds
         try:
@@ -69,6 +74,9 @@ class Holding:
                         return await self._use(record, attempt, held)
                     if (left := deadline - time.monotonic()) <= 0:
                         raise _timed_out(held)
+                    if resumable and self.leaving.is_set():
+                        await self.countersigned.leave_open(held.approval_id or "-")
+                        raise _going_down(held)
                     await _next(answers.get, min(POLL, left))
         except asyncio.CancelledError:
             self.withdraw(attempt, held, why_left())
@@ -161,11 +169,17 @@ def _words(record: ApprovalRecord) -> str:
 
 
 def _timed_out(held: Verdict) -> Denied:
-    error = denied(
-        "nobody decided while the caller waited; the question stays open until it expires, and the same request "
-        f"with `Countersign-Approval: {held.approval_id}` uses the answer",
-        held.rules,
-        code=PENDING,
-    )
+    error = _pending("nobody decided while the caller waited", held)
     error.outcome = Outcome.EXPIRED
     return error
+
+
+def _going_down(held: Verdict) -> Denied:
+    error = _pending("the gateway is going down while people decide", held)
+    error.status, error.outcome = 503, Outcome.DEFERRED
+    return error
+
+
+def _pending(why: str, held: Verdict) -> Denied:
+    again = f"the same request with `Countersign-Approval: {held.approval_id}` uses the answer"
+    return denied(f"{why}; the question stays open until it expires, and {again}", held.rules, code=PENDING)

@@ -68,12 +68,15 @@ async def test_a_dead_ingress_withdraws_what_its_callers_waited_for_and_nothing_
     announcing = TaskGroup("test")
     announcing.start(announce(bucket, "alive"), "sign of life")
     await until(lambda: _keys(bucket))
+    told = Held(request=question(ingress="dead"), awaited=False)  # its ingress said before it went down: come back
+    approvals = await world.ingress.jetstream().key_value(subjects.APPROVALS_BUCKET)
+    await approvals.put(told.approval_id, told.model_dump_json().encode())
     dead = await world.ask(question(ingress="dead"))
     deferred = await world.ask(question(ingress="dead", wait=0))
     alive = await world.ask(question(ingress="alive"))
     assert "gone" in (await world.until_state(dead.approval_id, "withdrawn")).reason
     await until(lambda: world.record(alive.approval_id))  # the last of the three
-    for other in (deferred, alive):
+    for other in (deferred, told, alive):
         assert (await world.record(other.approval_id)).state == "requested"
     await announcing.cancel()
 

@@ -125,7 +125,7 @@ class Gateway:
             stopping=asyncio.Event(),
         )
         self.ingress = await start(self.context)
-        self.stack.push_async_callback(self._stop)
+        self.stack.push_async_callback(self.stop)
         self.url = f"http://{self.context.listening['http']}"
         self.http = await self.stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
         return self
@@ -187,11 +187,13 @@ class Gateway:
         await auditor.subscribe("cs.>", cb=keep)
         await auditor.flush()
 
-    async def _stop(self) -> None:
-        assert self.ingress
-        assert self.context
-        await self.ingress.stop()
-        await self.context.tasks.cancel()
+    async def stop(self) -> None:
+        """As SIGTERM does; at the end of the test unless it was done before."""
+        ingress, self.ingress = self.ingress, None
+        if ingress:
+            assert self.context
+            await ingress.stop()
+            await self.context.tasks.cancel()
 
 
 @pytest.fixture

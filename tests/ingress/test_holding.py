@@ -85,9 +85,12 @@ class People:
         hint = Verdict(decision=Decision.ALLOW, approval_id=approval_id, certificate=signed)
         await self.gateway.verdict(attempt, hint, by="approver")
 
-    async def state(self, approval_id: str) -> str:
+    async def load(self, approval_id: str) -> ApprovalRecord:
         entry = await self.bucket.get(approval_id)
-        return ApprovalRecord.model_validate_json(entry.value).state
+        return ApprovalRecord.model_validate_json(entry.value)
+
+    async def state(self, approval_id: str) -> str:
+        return (await self.load(approval_id)).state
 
 
 def terms() -> ApprovalTerms:

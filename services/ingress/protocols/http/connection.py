@@ -23,6 +23,9 @@ from services.ingress.refusals import Refusals
 from services.ingress.story import Session
 from services.runtime.settings.model import Limits
 
+#: Seconds that requests which are cut off at the end have to tell what became of them.
+CUT = 2.0
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OpenSession = Callable[[str, bool], Session]
 
@@ -100,6 +103,11 @@ class Connection(RequestHandler):
         """Its agent has shown a good token: there is a session to record, and no stranger to turn away."""
         self._front.strangers.pop(self, None)
         self.session.open()
+
+    @property
+    def handler(self) -> asyncio.Task[None] | None:
+        """What serves its requests, one after the other."""
+        return self._task_handler
 
     @property
     def why_lost(self) -> str:
@@ -227,6 +235,13 @@ class Server(web.Server):
         """Take no further request."""
         self.draining = True
         super().pre_shutdown()
+
+    async def end(self, drain: float) -> None:
+        """Let requests end by themselves for `drain` seconds; cut what is left, and wait until that is recorded."""
+        handlers = {task for each in self.connections if isinstance(each, Connection) and (task := each.handler)}
+        await self.shutdown(drain / 2)  # aiohttp waits as long for the request, and again for its handler
+        if handlers:
+            await asyncio.wait(handlers, timeout=CUT)
 
     def __call__(self) -> Connection:
         """aiohttp's protocol factory."""

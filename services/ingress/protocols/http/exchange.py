@@ -181,7 +181,7 @@ class Exchange:
     async def _wait(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
         """The verdict of people; the hold itself when they take longer than a caller waits that prefers 202 to that."""
         try:
-            return await self.parts.holding.wait(attempt, held)
+            return await self.parts.holding.wait(attempt, held, lambda: self.connection.why_lost, resumable=True)
         except Denied as error:
             if error.code != PENDING:
                 raise
