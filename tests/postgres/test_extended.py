@@ -1,6 +1,7 @@
 """Parse, Bind, Describe, Execute: pipelines, portals, names, and what the server gets to see of what is refused."""
 
 import psycopg
+import pytest
 
 from services.ingress.protocols.postgres.codec import frontend
 from services.ingress.protocols.postgres.codec.frontend import (
@@ -154,6 +155,42 @@ async def test_sql_and_protocol_share_names(gateway: Gateway) -> None:
         await wire.query("DEALLOCATE ALL")
         wire.send(Bind(b"", b"q"), Execute(b""), Sync())
         assert [state for state, _ in errors(await wire.until_ready())] == ["26000"]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_name_is_never_another_ones_at_the_server(gateway: Gateway, encoding: str) -> None:
+    """Which names are the same depends on the database's encoding: names that may be are refused."""
+    other = f"{gateway.database}_x"
+    gateway.server.execute(f"CREATE DATABASE {other} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        await gateway.boot(upstream={"database": other})
+        for longer, shorter in (("é" * 50, "é" * 40), ("é" * 32, "é" * 31), ("É", "é")):
+            async with through(gateway, client_encoding="UTF8") as wire:
+                await wire.query(f'PREPARE "{longer}" AS SELECT 1')
+                await wire.query(f'PREPARE "{shorter}" AS SELECT 2')
+                for asked in (
+                    (Query(f'EXECUTE "{longer}"'.encode()),),
+                    (Bind(b"", longer.encode()), Execute(b""), Sync()),
+                ):
+                    wire.send(*asked)
+                    told = await wire.until_ready()
+                    assert [state for state, _ in errors(told)] == ["0A000"]
+                    assert rows(told) == []
+    finally:
+        await gateway.stop("ingress")
+        gateway.server.execute(f"DROP DATABASE {other} WITH (FORCE)")
+
+
+async def test_fetch_is_masked_by_what_its_cursor_is_now(gateway: Gateway) -> None:
+    """The columns of a prepared FETCH are those of whatever cursor has the name when it runs."""
+    await gateway.boot("rules: [{name: all, when: 'true', allow: true, mask: {response: [financial]}}]")
+    async with through(gateway) as wire:
+        await wire.query("BEGIN; DECLARE c CURSOR FOR SELECT gen_random_uuid()")
+        wire.send(Parse(b"p", b"FETCH ALL FROM c"), Describe(STATEMENT, b"p"), Sync())
+        await wire.until_ready()
+        await wire.query("CLOSE c; DECLARE c CURSOR FOR SELECT '4111111111111111'::text")
+        wire.send(Bind(b"", b"p", results=(1,)), Execute(b""), Sync())
+        assert rows(await wire.until_ready()) == [(b"[CREDIT_CARD]",)]
 
 
 async def test_names_that_nobody_knows_are_refused(gateway: Gateway) -> None:

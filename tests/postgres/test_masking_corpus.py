@@ -6,16 +6,18 @@ import psycopg
 import pytest
 
 from tests.postgres.gateway import Gateway
+from tests.postgres.wire import through
 from tests.postgres_sql.database import PLANTED, SCHEMA
-from tests.postgres_sql.masking_corpus import RULES, reading
+from tests.postgres_sql.masking_corpus import CONVERSATIONS, RULES, reading
 from tests.postgres_sql.test_copied import COPYING
 from tests.postgres_sql.test_notices import ECHOES
 
 POLICY = f"""rules:
   - name: anything-masked
-    when: 'true'
+    when: action != "sql.transaction"
     allow: true
-    mask: {{columns: [{RULES[0]}]}}
+    mask: {{columns: [{", ".join(RULES)}]}}
+  - {{name: transactions, when: action == "sql.transaction", allow: true}}
 """
 MASKED = [(sql, masked) for sql, masked in reading() if masked]
 
@@ -59,6 +61,15 @@ async def test_it_comes_out_nowhere(gateway: Gateway, caplog: pytest.LogCaptureF
     await gateway.outcomes(3 * len(tried))
     assert PLANTED.encode() not in b"".join(gateway.raw).lower()
     assert PLANTED not in caplog.text.lower()
+
+
+async def test_it_comes_out_nowhere_in_several_steps(gateway: Gateway) -> None:
+    await ready(gateway)
+    for steps in CONVERSATIONS:
+        async with through(gateway) as wire:
+            for sql in steps:
+                told = await wire.query(sql)
+                assert PLANTED not in repr(told).lower(), sql
 
 
 async def test_what_would_copy_it_never_reaches_the_server(gateway: Gateway) -> None:

@@ -112,6 +112,10 @@ STATEMENTS: tuple[tuple[str, str, frozenset[str]], ...] = tuple(
         ("INSERT INTO orders VALUES (nextval('numbers'))", "insert", ""),
         ("SELECT pg_notify('c', 'x')", "notify", "select"),
         ("SELECT pg_advisory_lock(1)", "lock", "select"),
+        # a rule that lets sessions be set up is none that lets tables be read
+        ("SELECT set_config('a.b', 'x', false), email FROM customers", "call", "set select"),
+        ("SELECT pg_advisory_lock(1), contact_of(1)", "call", "lock select"),
+        ("SELECT pg_notify('c', 'x'), pg_read_file('x')", "call", "notify select"),
         ("SELECT pg_advisory_unlock_all()", "select", ""),
         # who one is
         ("SET ROLE postgres", "role", ""),

@@ -28,6 +28,16 @@ CREATE SEQUENCE numbers;
 CREATE VIEW people AS SELECT id, email AS contact FROM customers;
 CREATE VIEW deep AS SELECT p.id, 'at ' || p.contact AS summary FROM (SELECT * FROM people) p;
 CREATE MATERIALIZED VIEW stored AS SELECT id, lower(email) AS low FROM customers;
+CREATE VIEW below AS SELECT id, email AS contact FROM customers;
+CREATE MATERIALIZED VIEW above AS SELECT id, contact FROM below;
+CREATE TABLE clients (id int, email text) PARTITION BY LIST (id);
+CREATE TABLE clients_one PARTITION OF clients FOR VALUES IN (1);
+CREATE TABLE others (id int, note text) PARTITION BY LIST (id);
+CREATE TABLE others_one PARTITION OF others FOR VALUES IN (1);
+CREATE TABLE mirrored (id int, email text, upside text GENERATED ALWAYS AS (reverse(email)) STORED,
+  next int GENERATED ALWAYS AS (id + 1) STORED);
+CREATE TABLE heirs (more text) INHERITS (mirrored);
+INSERT INTO mirrored (id, email) SELECT id, email FROM customers;
 CREATE SCHEMA evil;
 CREATE VIEW evil.customers AS SELECT id AS email, name FROM public.customers;
 CREATE VIEW evil.customers_view AS SELECT id, contact AS handle FROM people;

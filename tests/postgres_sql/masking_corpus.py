@@ -1,11 +1,11 @@
 """Ways to read a masked column: each statement with the output columns that must be masked, and no others.
 
-The rule is `customers.email`; `database.SCHEMA` has the tables, with a value planted in each e-mail address.
+The rules are `customers.email` and its likes; `database.SCHEMA` has the tables, with a value planted in each address.
 """
 
 from collections.abc import Iterator
 
-RULES = ("customers.email",)
+RULES = ("customers.email", "mirrored.email", "clients.email")
 
 _MASKED: tuple[tuple[str, set[int]], ...] = (
     # names
@@ -103,6 +103,8 @@ _MASKED: tuple[tuple[str, set[int]], ...] = (
     ("SELECT handle, id FROM evil.customers_view", {0}),
     ("SELECT * FROM evil.customers", {0}),
     ("SELECT old.email, new.id FROM customers old, customers new", {0}),
+    ("SELECT * FROM mirrored", {1, 2}),
+    ("SELECT next, upside || '' FROM mirrored", {1}),
     # functions of the database's own, and those that read by themselves
     ("SELECT emails()", {0}),
     ("SELECT * FROM emails()", {0}),
@@ -129,6 +131,49 @@ _MASKED: tuple[tuple[str, set[int]], ...] = (
     ("SHOW server_version", set()),
     ("EXPLAIN SELECT email FROM customers", set()),
     ("EXPLAIN SELECT contact_of(1)", {0}),
+)
+
+#: Ways in several steps; each line is one query string. What is said of them is only that nothing comes out.
+CONVERSATIONS: tuple[tuple[str, ...], ...] = (
+    ("PREPARE q AS SELECT $1::text || ''", "EXECUTE q(contact_of(1))", "EXPLAIN (VERBOSE) EXECUTE q(contact_of(1))"),
+    ("PREPARE q AS SELECT $1", "EXECUTE q(table_to_xml('customers', true, false, '')::text)"),
+    (
+        "PREPARE q(text) AS INSERT INTO orders (id, note) VALUES (900, $1)",
+        "EXECUTE q(table_to_xml('customers', true, false, '')::text)",
+        "SELECT note FROM orders",
+    ),
+    (
+        "CREATE VIEW v1 AS SELECT id, name FROM customers",
+        "SELECT 1",
+        "CREATE OR REPLACE VIEW v1 AS SELECT id, email AS name FROM customers; SELECT name || '' FROM v1",
+    ),
+    (
+        "SELECT note || '' FROM orders",
+        "CREATE TEMP VIEW orders AS SELECT id, email AS note FROM customers; SELECT note || '' FROM orders",
+    ),
+    (
+        "CREATE VIEW v2 AS SELECT id, email AS name FROM customers",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT name || '' AS x FROM v2",
+        "CREATE OR REPLACE VIEW v2 AS SELECT id, name FROM customers",
+        "FETCH ALL FROM c",
+    ),
+    (
+        "CREATE VIEW v3 AS SELECT id, email AS x FROM customers",
+        "CREATE MATERIALIZED VIEW mv3 AS SELECT id, x FROM v3",
+        "CREATE OR REPLACE VIEW v3 AS SELECT id, name AS x FROM customers",
+        "SELECT x FROM mv3",
+    ),
+    ("CREATE OR REPLACE VIEW below AS SELECT id, name AS contact FROM customers", "SELECT contact || '' FROM above"),
+    ("ALTER TABLE mirrored ALTER upside DROP EXPRESSION", "SELECT reverse(upside) FROM mirrored"),
+    ("ALTER TABLE customers ADD low text GENERATED ALWAYS AS (lower(email)) STORED", "SELECT low FROM customers"),
+    ("ALTER TABLE customers ALTER name TYPE text USING email", "SELECT name FROM customers"),
+    (
+        "CREATE TABLE once (email text UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+        "BEGIN; INSERT INTO once SELECT 'planted'; INSERT INTO once SELECT 'planted'",
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        "ROLLBACK; BEGIN; INSERT INTO once SELECT 'planted'; INSERT INTO once SELECT 'planted'",
+        "COMMIT",
+    ),
 )
 
 

@@ -12,15 +12,19 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
+S = TypeVar("S")
+T = TypeVar("T")
 #: One row of a result as text, None for NULL.
 Row = Sequence[str | None]
 
 
 #: Search paths that are kept; agents may set any.
 _MAX_PATHS = 64
+#: Statements of which a catalog keeps what was told (G10): those that agents send again and again are fewer.
+_MAX_KEPT = 1024
 #: What does not depend on the search path.
 _INDEXES = ("_tables_by_name", "_tables_by_oid", "_children", "_functions_by_name", "_operators")
 
@@ -32,6 +36,8 @@ class Column:
     name: str
     number: int
     type: int
+    #: What a generated column is made of: an expression over the others of its table.
+    expression: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ class Catalog:
     search_path: tuple[str, ...] | None = None
     #: What lineage has found out about the tables, by OID (tables.py); it does not depend on the search path.
     traced: dict[int, Any] = field(default_factory=dict, repr=False)
+    #: What else was told of statements by this catalog and path (`kept_with_catalog`).
+    kept: dict[Any, dict[Any, Any]] = field(default_factory=dict, init=False, repr=False)
     #: The same catalog with other search paths.
     _paths: dict[tuple[str, ...] | None, Catalog] = field(default_factory=dict, repr=False)
 
@@ -93,6 +101,10 @@ class Catalog:
             other.__dict__.update({name: getattr(self, name) for name in _INDEXES})
             self._paths[search_path] = other
         return self._paths[search_path]
+
+    def release(self) -> None:
+        """Nobody asks for it any more: catalogs of other paths, which hold one another, are let go."""
+        self._paths.clear()
 
     def relations(self, schema: str, name: str) -> tuple[Table, ...]:
         """What a name may stand for: one table where it is certain, several where it is not, none if there is none.
@@ -174,6 +186,23 @@ class Catalog:
         return dict(self.operators)
 
 
+def kept_with_catalog(tell: Callable[[S, Catalog | None], T]) -> Callable[[S, Catalog | None], T]:
+    """Keeps what `tell` answers about a statement, which is compared by identity, as long as the catalog is there."""
+    unknown: dict[S, T] = {}
+
+    @wraps(tell)
+    def told(statement: S, catalog: Catalog | None) -> T:
+        kept = unknown if catalog is None else catalog.kept.setdefault(tell, {})
+        found = kept.get(statement)
+        if found is None:
+            if len(kept) >= _MAX_KEPT:
+                del kept[next(iter(kept))]
+            found = kept[statement] = tell(statement, catalog)
+        return found
+
+    return told
+
+
 #: What the session runs, by the name under which `read` takes the rows. Each is one statement and only reads.
 #: pg_get_viewdef qualifies what the search path does not lead to: with an empty one, everything.
 QUERIES: Mapping[str, str] = {
@@ -187,6 +216,12 @@ QUERIES: Mapping[str, str] = {
                (SELECT pg_catalog.json_agg(i.inhparent::text) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid)
           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S', 't')""",
+    # By name, for PostgreSQL before 12 knows no attgenerated.
+    "generated": """
+        SELECT d.adrelid, d.adnum, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+          FROM pg_catalog.pg_attrdef d
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND NOT a.attisdropped
+         WHERE pg_catalog.to_jsonb(a) ->> 'attgenerated' <> ''""",
     "functions": """
         SELECT n.nspname, p.proname, pg_catalog.max(CASE p.provolatile WHEN 'i' THEN 1 WHEN 's' THEN 2 ELSE 3 END),
                pg_catalog.bool_and(p.oid < 16384)
@@ -202,9 +237,10 @@ _VOLATILITY = {"1": "i", "2": "s", "3": "v"}
 def read(database: str, results: Mapping[str, Sequence[Row]]) -> Catalog:
     """The catalog, from the rows of each of `QUERIES`. Raises ValueError when they are not what was asked for."""
     try:
+        made = {(str(table), str(number)): str(expression) for table, number, expression in results["generated"]}
         return Catalog(
             database,
-            tuple(_table(row) for row in results["tables"]),
+            tuple(_table(row, made) for row in results["tables"]),
             tuple(
                 Function(str(schema), str(name), _VOLATILITY[str(worst)], builtin == "t")
                 for schema, name, worst, builtin in results["functions"]
@@ -215,14 +251,17 @@ def read(database: str, results: Mapping[str, Sequence[Row]]) -> Catalog:
         raise ValueError(f"the catalog's rows are not as expected: {type(error).__name__}") from error
 
 
-def _table(row: Row) -> Table:
+def _table(row: Row, made: Mapping[tuple[str, str], str]) -> Table:
     oid, schema, name, kind, columns, definition, parents = row
     return Table(
         int(str(oid)),
         str(schema),
         str(name),
         str(kind),
-        tuple(Column(column, int(number), int(of)) for column, number, of in json.loads(columns or "[]")),
+        tuple(
+            Column(column, int(number), int(of), made.get((str(oid), number), ""))
+            for column, number, of in json.loads(columns or "[]")
+        ),
         definition,
         tuple(int(parent) for parent in json.loads(parents or "[]")),
     )

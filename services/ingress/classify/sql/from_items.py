@@ -31,6 +31,8 @@ class FromItems:
     def __init__(self, catalog: Catalog | None) -> None:
         self.catalog = catalog
         self.seen = Seen()
+        #: What each parameter carries, where EXECUTE gives it an expression; a value that the agent sends is its own.
+        self.parameters: tuple[Origins, ...] = ()
 
     def query(self, node: Any, outer: Scope | None, ctes: Mapping[str, Outputs]) -> Outputs:
         """The outputs of a query below (tracing.py)."""
@@ -118,8 +120,11 @@ class FromItems:
     def carries(self, node: Any, scope: Scope, ctes: Mapping[str, Outputs]) -> Origins:
         """Every column that an expression's value may carry something of."""
         match node:
-            case None | ast.ParamRef() | ast.A_Const() | ast.TypeName():
+            case None | ast.A_Const() | ast.TypeName():
                 return NOWHERE
+            case ast.ParamRef():
+                number = node.number or 0
+                return self.parameters[number - 1] if 0 < number <= len(self.parameters) else NOWHERE
             case ast.ColumnRef():
                 return self._column(node, scope)
             case ast.SubLink():

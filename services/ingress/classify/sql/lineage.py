@@ -45,6 +45,8 @@ def masked_columns(
     if planned is None or _unseen(planned, seen, wanted):
         return frozenset(range(len(fields)))
     found = _by_tree(outputs, fields, wanted) | _by_description(fields, wanted, catalog)
+    if statement.carried is not None:
+        found |= _by_tree(statement.carried, fields, wanted)
     for at, origins in enumerate(planned.outputs):
         if at < len(fields) and wanted.meet(origins):
             found.add(at)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from services.ingress.classify.sql.origins import Outputs
 from services.ingress.masking.rows.fields import CopyFormat
 
 UNKNOWN = "sql.unknown"
@@ -101,6 +102,8 @@ class Statement:
     arguments: tuple[Any, ...] = field(default=(), repr=False)
     #: What PREPARE and DECLARE keep, and EXPLAIN explains.
     inner: Statement | None = None
+    #: What a cursor's columns carried when it was declared: its rows may be of that time.
+    carried: Outputs | None = field(default=None, repr=False)
     #: Why it is `sql.unknown`.
     problem: str = ""
     #: pglast's tree, None when it did not parse. Read by this package only.

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pglast import ast
 
-from services.ingress.classify.sql.catalog import Catalog
+from services.ingress.classify.sql.catalog import Catalog, kept_with_catalog
 from services.ingress.classify.sql.model import Statement
 from services.ingress.classify.sql.origins import ANYWHERE, NOWHERE, UNTRACED, Origins, Outputs
-from services.ingress.classify.sql.seen import Seen, functions_called
+from services.ingress.classify.sql.seen import Seen, functions_called, reads_anything
 from services.ingress.classify.sql.tracing import traced
 
 
-@lru_cache(maxsize=1024)  # by identity: resolved statements and catalogs are kept
+@kept_with_catalog
 def outputs_of(statement: Statement, catalog: Catalog | None) -> tuple[Outputs, Seen]:
     """What a statement answers with, and what tracing it came by."""
     tree = statement.tree
     match tree:
+        case ast.ExplainStmt(query=ast.ExecuteStmt()):  # its arguments are worked out, and quoted
+            told = ANYWHERE if any(map(reads_anything, statement.functions)) else NOWHERE
+            return Outputs(None, told | _explained(statement.functions, catalog)), Seen()
         case ast.ExplainStmt():
             seen = _query(tree.query, catalog)[1]
-            return Outputs(None, _explained(seen, catalog)), seen
+            return Outputs(None, _explained((name for name, _ in seen.calls), catalog)), seen
         case ast.VariableShowStmt() | ast.VariableSetStmt() | ast.TransactionStmt():
             return Outputs(None), Seen()
         case ast.CopyStmt() if tree.query is None:
             return _copied(tree, catalog)
         case ast.CopyStmt():
             return traced(tree.query, catalog)
-    return _query(tree, catalog)
+    return _query(tree, catalog, statement.arguments)
 
 
-def _query(tree: Any, catalog: Catalog | None) -> tuple[Outputs, Seen]:
+def _query(tree: Any, catalog: Catalog | None, arguments: Sequence[Any] = ()) -> tuple[Outputs, Seen]:
     inner = getattr(tree, "query", None)
     if isinstance(tree, ast.DeclareCursorStmt | ast.CreateTableAsStmt | ast.ViewStmt):
         return traced(inner, catalog)
@@ -39,7 +42,7 @@ def _query(tree: Any, catalog: Catalog | None) -> tuple[Outputs, Seen]:
         tree, ast.SelectStmt | ast.InsertStmt | ast.UpdateStmt | ast.DeleteStmt | ast.MergeStmt
     ):
         return UNTRACED, Seen()
-    return traced(tree, catalog)
+    return traced(tree, catalog, arguments)
 
 
 def _copied(tree: Any, catalog: Catalog | None) -> tuple[Outputs, Seen]:
@@ -50,9 +53,9 @@ def _copied(tree: Any, catalog: Catalog | None) -> tuple[Outputs, Seen]:
     return traced(select, catalog)
 
 
-def _explained(seen: Seen, catalog: Catalog | None) -> Origins:
+def _explained(calls: Iterable[str], catalog: Catalog | None) -> Origins:
     """A plan quotes no row; but the planner runs functions that say they are stable, and quotes what they answer."""
-    for name, _ in seen.calls:
+    for name in calls:
         found = functions_called(catalog, name)
         if found is None or not all(each.builtin for each in found):
             return ANYWHERE

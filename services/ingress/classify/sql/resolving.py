@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from services.ingress.classify.sql import functions
-from services.ingress.classify.sql.catalog import Catalog
+from services.ingress.classify.sql.catalog import Catalog, kept_with_catalog
 from services.ingress.classify.sql.kinds import strongest_first
 from services.ingress.classify.sql.model import UNKNOWN, Kind, Relation, Statement
 from services.ingress.classify.sql.outputs import outputs_of
-from services.ingress.classify.sql.seen import Seen, functions_called
+from services.ingress.classify.sql.seen import Seen, functions_called, reads_anything
 
 _DML = frozenset({"sql.insert", "sql.update", "sql.delete"})
+#: What a query may do beside reading. A rule that lets sessions be set up does not mean to let tables be read: a query
+#: that does both is `sql.call`.
+_ASIDE = frozenset({"sql.set", "sql.notify", "sql.lock"})
 _RUNNING = _DML | {"sql.select", "sql.copy", "sql.call"}
 
 
@@ -49,7 +51,8 @@ def _executing(statement: Statement, prepared: Statement | None, catalog: Catalo
     if statement.kind is Kind.EXECUTE:
         return _standing_for(statement, meant, catalog)
     if "sql.explain" in statement.actions and "explain_analyze" not in statement.flags:
-        return replace(statement, reads=_union(meant.reads, meant.writes), functions=meant.functions)
+        called = _union(meant.functions, statement.functions)
+        return replace(statement, reads=_union(meant.reads, meant.writes), functions=called)
     return _adding(statement, meant)  # EXPLAIN ANALYZE EXECUTE, CREATE TABLE AS EXECUTE
 
 
@@ -92,7 +95,7 @@ def _adding(statement: Statement, other: Statement) -> Statement:
     )
 
 
-@lru_cache(maxsize=1024)  # by identity: statements are kept by their text, catalogs by their path
+@kept_with_catalog
 def _with_meaning(statement: Statement, catalog: Catalog | None) -> Statement:
     _, seen = outputs_of(statement, catalog)
     called = _union(statement.functions, (name for name, _ in seen.calls))
@@ -102,17 +105,28 @@ def _with_meaning(statement: Statement, catalog: Catalog | None) -> Statement:
             actions |= _of_function(name, catalog, writing=bool(actions & _DML))
         for symbol in statement.operators:
             actions |= _of_operator(symbol, catalog)
+    reads = tuple(sorted({*_found(statement.reads, catalog), *_below(seen, statement, catalog)}))
     ordered = strongest_first(actions)
+    if ordered[0] in _ASIDE and "sql.select" in actions and (reads or not _tell_nothing(called, catalog)):
+        ordered = ("sql.call", *ordered)
     return replace(
         statement,
         action="sql.copy" if statement.copy and ordered[0] == "sql.call" else ordered[0],
         actions=ordered,
-        reads=tuple(sorted({*_found(statement.reads, catalog), *_below(seen, statement, catalog)})),
+        reads=reads,
         writes=tuple(sorted(_found(statement.writes, catalog))),
         columns_read=_columns(seen.read | seen.filtered),
         columns_written=_columns(assignment.target for assignment in seen.assigned),
         columns_filtered=_columns(seen.filtered),
         functions=called,
+    )
+
+
+def _tell_nothing(names: Iterable[str], catalog: Catalog | None) -> bool:
+    """Whether these functions are the server's, and answer with what they are given at most."""
+    found = {name: functions_called(catalog, name) for name in names}
+    return all(
+        called and all(each.builtin for each in called) and not reads_anything(name) for name, called in found.items()
     )
 
 

@@ -50,7 +50,11 @@ def answers(catalog: Catalog | None, name: str, given: Origins) -> Origins:
     found = functions_called(catalog, name)
     if found is None or not all(each.builtin for each in found):
         return given | CALLED
-    bare = name.rpartition(".")[2]
-    if bare in READS_ANYTHING:
+    if reads_anything(name):
         return ANYWHERE
-    return NOWHERE if bare in _COUNTING else given
+    return NOWHERE if name.rpartition(".")[2] in _COUNTING else given
+
+
+def reads_anything(name: str) -> bool:
+    """Whether one of the server's own functions tells what its arguments do not."""
+    return name.rpartition(".")[2] in READS_ANYTHING

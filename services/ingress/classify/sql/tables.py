@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pglast import Error, parser
+from pglast import Error, ast, parser
 
-from services.ingress.classify.sql.catalog import Catalog, Table
+from services.ingress.classify.sql.catalog import Catalog, Column, Table
 from services.ingress.classify.sql.functions import TELLTALE, TOAST_SCHEMA
-from services.ingress.classify.sql.origins import ANYWHERE, UNTRACED, Origin, Origins, Output, Outputs
-from services.ingress.classify.sql.seen import Seen
+from services.ingress.classify.sql.origins import ANYWHERE, CALLED, NOWHERE, UNTRACED, Origin, Origins, Output, Outputs
+from services.ingress.classify.sql.seen import Seen, functions_called
+from services.ingress.classify.sql.walk import dotted, nodes
 
 #: Traces a view's query.
 Trace = Callable[[Any], tuple[Outputs, Seen]]
@@ -40,15 +41,40 @@ def _traced(catalog: Catalog, table: Table, trace: Trace) -> tuple[Outputs, Seen
             below = Outputs(None, below.all | ANYWHERE)
     columns: list[Output] = []
     for at, column in enumerate(table.columns):
-        origins = _own(table, column.name) | {
-            Origin(each.schema, each.name, column.name)
-            for each in family
-            if any(other.name == column.name for other in each.columns)
-        }
+        origins = _own(table, column.name)
+        for each, same in _namesakes(family, column.name):
+            origins |= {Origin(each.schema, each.name, column.name)} | _made_of(catalog, family, same)
         if below is not None:
             origins |= below.columns[at].origins if below.columns is not None else below.rest
         columns.append(Output(column.name, origins))
     return Outputs(tuple(columns)), seen
+
+
+def _namesakes(family: Iterable[Table], name: str) -> Iterator[tuple[Table, Column]]:
+    return ((table, column) for table in family for column in table.columns if column.name == name)
+
+
+def _made_of(catalog: Catalog, family: Iterable[Table], column: Column) -> Origins:
+    """What a generated column is worked out from, stored or not: columns of the same row, and functions."""
+    if not column.expression:
+        return NOWHERE
+    try:
+        (statement,) = parser.parse_sql(f"SELECT {column.expression}")
+    except (Error, ValueError, RecursionError):
+        return ANYWHERE
+    found: set[Origin] = set()
+    for node in nodes(statement.stmt):
+        match node:
+            case ast.ColumnRef():
+                name = str(getattr((node.fields or (None,))[-1], "sval", "*"))
+                found |= {Origin(each.schema, each.name, name) for each in family}
+            case ast.FuncCall():
+                called = functions_called(catalog.within(()), dotted(node.funcname))
+                if called is None or not all(each.builtin for each in called):
+                    found |= CALLED
+            case ast.A_Expr() if catalog.operator(dotted(node.name).rpartition(".")[2]) is not None:
+                found |= CALLED
+    return frozenset(found)
 
 
 def _own(table: Table, column: str) -> Origins:

@@ -7,7 +7,7 @@ apart, for a comparison lets infer and does not carry. What it does not understa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pglast import ast, enums
@@ -27,10 +27,11 @@ _MOST_ROUNDS = 64
 _MODIFYING = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
 
 
-def traced(tree: Any, catalog: Catalog | None) -> tuple[Outputs, Seen]:
-    """The outputs of a query or a data-modifying statement, and what it came by."""
+def traced(tree: Any, catalog: Catalog | None, arguments: Sequence[Any] = ()) -> tuple[Outputs, Seen]:
+    """The outputs of a query or a data-modifying statement, and what it came by; `arguments` are EXECUTE's."""
     tracer = Tracer(catalog)
     try:
+        tracer.parameters = tuple(tracer.carries(argument, Scope(), {}) for argument in arguments)
         return tracer.query(tree, None, {}), tracer.seen
     except RecursionError:
         return UNTRACED, tracer.seen

@@ -140,6 +140,7 @@ class Asking:
     async def _judge_all(self, statements: tuple[Statement, ...], size: int) -> deque[Judged]:
         """All of a string, or none: if one is refused, those allowed before it are recorded as not run."""
         judged: deque[Judged] = deque()
+        redefined = self.state.ddl
         try:
             for statement in statements:
                 judged.append(await self.judging.statement(statement, size=size))
@@ -149,6 +150,7 @@ class Asking:
                 judged.popleft().skip("another statement of the same string was refused")
             self.state.names.settled(idle=False)
             self.state.settings_in_doubt = False
+            self.state.ddl = redefined
             raise
         return judged
 

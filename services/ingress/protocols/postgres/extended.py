@@ -32,7 +32,7 @@ from services.ingress.protocols.postgres.codec.framing import Frame
 from services.ingress.protocols.postgres.errors import response
 from services.ingress.protocols.postgres.judging import Judging, Refused
 from services.ingress.protocols.postgres.names import Portal, Prepared, clip
-from services.ingress.protocols.postgres.sending import POISON, foresee, leave, read
+from services.ingress.protocols.postgres.sending import POISON, check_name, foresee, leave, read
 from services.ingress.protocols.postgres.state import Expected, State
 
 #: Texts that this session was allowed to run, and may prepare again unasked (`psycopg` does after five executions).
@@ -234,13 +234,16 @@ class Extended:
         state.send(replace(execute, rows=self._rows(portal, execute.rows)).encode(), expected)
 
     def _columns(self, portal: Portal, name: bytes) -> None:
-        """Rows are only passed once their columns are known; if the agent does not ask for them, we do."""
+        """Rows are only passed once their columns are known; if the agent does not ask for them, we do.
+
+        The server insists that a query keeps its columns; those of FETCH, EXECUTE and CALL may be others by now.
+        """
         assert portal.judged is not None
         if portal.described or portal.judged.begun:
             return
         portal.described = True
-        known = portal.prepared.fields
-        if known is None:
+        statement, known = portal.judged.statement, portal.prepared.fields
+        if known is None or statement.kind is not Kind.QUERY or "sql.call" in statement.actions:
             describe = frontend.Describe(frontend.PORTAL, name).encode()
             self.state.send(describe, Expected(frontend.DESCRIBE, portal=portal, ours=True))
             return
@@ -287,7 +290,9 @@ class Extended:
         raise AgentError(400, "unknown_portal", _no_such("portal", name))
 
     def _name(self, name: bytes) -> str:
-        return encodings.decode(name, self.state.upstream.parameters)
+        found = encodings.decode(name, self.state.upstream.parameters)
+        check_name(self.state, found)
+        return found
 
 
 def _no_such(what: str, name: str) -> str:

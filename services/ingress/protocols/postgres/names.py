@@ -9,8 +9,11 @@ SQL's PREPARE and the protocol's Parse share one namespace, and so do DECLARE an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from services.ingress.classify.sql.catalog import Catalog
+from services.ingress.classify.sql.origins import Outputs
+from services.ingress.classify.sql.outputs import outputs_of
 from services.ingress.classify.sql.statements import Kind, Statement
 from services.ingress.masking.rows.fields import Field
 from services.ingress.protocols.postgres.judged import Judged
@@ -65,10 +68,13 @@ class Cursors:
         """What FETCH would show, by name."""
         return {**self._declared, **self._tentative}
 
-    def declare(self, statement: Statement) -> Callable[[], None]:
-        """Count on it until the next Sync; call the answer when the server has it."""
+    def declare(self, statement: Statement, carried: Outputs) -> Callable[[], None]:
+        """Count on it until the next Sync; call the answer when the server has it.
+
+        `carried` is kept with it: when it is read, what its query reads may have been given another meaning.
+        """
         assert statement.inner is not None
-        name, inner = statement.name, statement.inner
+        name, inner = statement.name, replace(statement.inner, carried=carried)
         self._tentative[name] = inner
 
         def keep() -> None:
@@ -170,7 +176,7 @@ class Names:
         gone, self.portals = list(self.portals.values()), {}
         return gone
 
-    def runs(self, statement: Statement) -> Callable[[], None]:
+    def runs(self, statement: Statement, catalog: Catalog | None) -> Callable[[], None]:
         """A statement is being run: what it does to names. Call the answer when it has succeeded."""
         name = statement.name
         match statement.kind:
@@ -182,7 +188,7 @@ class Names:
                 return self._all(self.forget_all())
             case Kind.DECLARE if statement.inner is not None:
                 self.portals.pop(name, None)
-                return self.cursors.declare(statement)
+                return self.cursors.declare(statement, outputs_of(statement, catalog)[0])
             case Kind.CLOSE:
                 return lambda: self.cursors.close(name)
             case Kind.SAVEPOINT:

@@ -12,6 +12,13 @@ MAX_STATEMENTS = 500
 POISON = b"refused_by_countersign"
 
 _READING = {"sql.select", "sql.insert", "sql.update", "sql.delete", "sql.show", "sql.explain", "sql.listen"}
+#: Statements whose `name` stands for what the session has prepared, declared or saved.
+_NAMING = frozenset(
+    (
+        *(Kind.PREPARE, Kind.EXECUTE, Kind.DEALLOCATE, Kind.DECLARE, Kind.FETCH, Kind.CLOSE),
+        *(Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO),
+    )
+)
 #: Actions that change no setting of the session.
 _SETTLED = frozenset(_READING | {"sql.copy", "sql.lock", "sql.notify", "sql.prepare"})
 #: Actions that leave tables, views and functions as they are; a function may do anything (`changes`).
@@ -35,12 +42,28 @@ def read(state: State, text: bytes) -> tuple[Statement, ...]:
     statements = parse(sql, standard_conforming_strings=settings.get("standard_conforming_strings", "on") == "on")
     if len(statements) > MAX_STATEMENTS:
         raise AgentError(400, "too_many", f"more than {MAX_STATEMENTS} statements in one query string")
+    for statement in statements:
+        check_name(state, statement.name if statement.kind in _NAMING else "")
+        check_name(state, statement.executes)
     return statements
+
+
+def check_name(state: State, name: str) -> None:
+    """Refuse a name that the server may take for another than the gateway. Raises AgentError.
+
+    It cuts names at 63 bytes of its own encoding, and in some turns letters beyond ASCII to lower case
+    (`truncate_identifier`, `downcase_identifier` in its scansup.c); here it is done for UTF8.
+    """
+    if not name.isascii() and state.upstream.parameters.get("server_encoding") != "UTF8":
+        raise AgentError(
+            400, "not_supported", "names of statements and cursors must be ASCII in a database that is not UTF8"
+        )
 
 
 def foresee(state: State, judged: Judged) -> None:
     """A statement will run before what comes next: what it does to names and settings counts from here on."""
-    judged.done = state.names.runs(judged.statement)
+    judged.done = state.names.runs(judged.statement, judged.catalog)
+    state.ddl = state.ddl or _redefines(state, judged.statement)
     if judged.statement.kind is Kind.SET or not _SETTLED.issuperset(judged.statement.actions):
         state.settings_in_doubt = True
 
@@ -48,6 +71,12 @@ def foresee(state: State, judged: Judged) -> None:
 def leave(state: State, judged: Judged) -> None:
     """A statement goes out."""
     judged.story.reached_upstream = True
-    actions = set(judged.statement.actions)
-    if not actions <= _HARMLESS or (state.mask.columns and "sql.call" in actions):
-        state.ddl = True
+    state.ddl = state.ddl or _redefines(state, judged.statement)
+
+
+def _redefines(state: State, statement: Statement) -> bool:
+    """Whether names may mean something else behind it."""
+    actions = set(statement.actions)
+    if statement.action == "sql.transaction" and statement.kind is Kind.QUERY and statement.name:
+        return True  # COMMIT PREPARED, whose statements may have come by any session
+    return not actions <= _HARMLESS or bool(state.mask.columns and "sql.call" in actions)

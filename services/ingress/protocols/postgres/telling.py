@@ -7,6 +7,7 @@ by itself, by the masks of every statement this session was allowed so far.
 from dataclasses import dataclass, field
 
 from schemas.verdicts import MaskObligation
+from services.ingress.classify.sql.words import words
 from services.ingress.masking.rows.telling import NoticeMasker
 from services.ingress.protocols.postgres import encodings
 from services.ingress.protocols.postgres.codec import backend
@@ -22,6 +23,10 @@ _FIXED = frozenset({
 })  # fmt: skip
 
 
+#: What earlier statements have left to check, these may check: their errors are about values of any of them.
+_DEFERRED = frozenset({"sql.transaction", "sql.set", "sql.call", "sql.do"})
+
+
 @dataclass
 class Telling:
     """Words beside rows, for one session."""
@@ -31,14 +36,18 @@ class Telling:
 
     def report(self, frame: Frame, judged: Judged | None) -> bytes:
         """An error or notice. Raises MaskingError."""
-        masker = self._for(judged.mask if judged else self.state.mask)
+        deferred = judged is not None and _DEFERRED & set(judged.statement.actions)
+        masker = self._for(self.state.mask if judged is None or deferred else judged.mask)
         raw = self.state.upstream.clean(frame.raw)
         if masker is None:
             return raw
         told = backend.read(Frame(frame.kind, raw))
         assert isinstance(told, backend.Report)
         settings = self.state.upstream.parameters
-        masked = masker.fields({chr(code): encodings.lossy(value, settings) for code, value in told.fields})
+        text = judged.statement.shown if judged else ""
+        masked = masker.fields(
+            {chr(code): encodings.lossy(value, settings) for code, value in told.fields}, lambda: words(text)
+        )
         return backend.Report(
             told.kind,
             tuple(
