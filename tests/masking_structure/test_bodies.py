@@ -78,6 +78,21 @@ def test_most_values_of_every_detector_are_found_in_forms_and_markup() -> None:
         (FORM, b"password=a%26b%27c9&ok=1", b"password=%5BPASSWORD%5D&ok=1"),
         ("text/html", b"<a href='mailto:bob&commat;example.com'>&amp;</a>", b"<a href='mailto:[EMAIL]'>&amp;</a>"),
         ("application/xml", b"<password>hunter2x</password>", b"<password>[PASSWORD]</password>"),
+        ("text/xml", b"<password>hun&lt;ter\t22 9</password>", b"<password>[PASSWORD]</password>"),
+        ("text/xml", b"<Password x='1'>\n hunter22\n</Password>", b"<Password x='1'>[PASSWORD]</Password>"),
+        (
+            "text/xml",
+            b"<a:password><![CDATA[a <b ]> 9]]></a:password> x",
+            b"<a:password><![CDATA[[PASSWORD]]]></a:password> x",
+        ),
+        ("text/xml", b'<u password="a&quot;b9c8&gt;d7" a="b &quot; c"/>', b'<u password="[PASSWORD]" a="b &quot; c"/>'),
+        ("text/xml", b"<apiKey>\n Ab3dE6gH9jK2mN5pQ8sTu</apiKey>", b"<apiKey>\n [HIGH_ENTROPY]</apiKey>"),
+        ("text/xml", b"<api_key>Ab3dE6gH9jK2mN5pQ8sTu</api_key>", b"<api_key>[HIGH_ENTROPY]</api_key>"),
+        ("text/xml", b"<Key>Ab3dE6gH9jK2mN5pQ8sTu</Key>", b"<Key>Ab3dE6gH9jK2mN5pQ8sTu</Key>"),
+        ("text/xml", b"<NextToken>Ab3dE6gH9jK2mN5pQ8sTu</NextToken>", b"<NextToken>Ab3dE6gH9jK2mN5pQ8sTu</NextToken>"),
+        ("text/xml", b"<pin>4821</pin><password/>a b c", b"<pin>[PASSWORD]</pin><password/>a b c"),
+        ("text/html", b"<![CDATA[bob&#64;example.com]]> <b", b"<![CDATA[[EMAIL]]]> <b"),
+        ("text/html", "<p>bob\u200b@exa\u00admple.com\ufeff</p>".encode(), b"<p>[EMAIL]\xef\xbb\xbf</p>"),
         ("image/svg+xml", b"<t>bob&#x40;example.com &nbsp;</t>", b"<t>[EMAIL] &nbsp;</t>"),
         ("text/html", b"<p>bob&#8203;@example.com AT&T</p>", b"<p>[EMAIL] AT&T</p>"),
         ("text/plain", b"mail bob@example.com \xe2\x82\xac", b"mail [EMAIL] \xe2\x82\xac"),
@@ -274,6 +289,38 @@ def test_the_record_has_a_path_as_it_came_but_for_its_values(path: str, recorded
     assert found.findings.total() == recorded.count("#")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "passed"),
+    [
+        ("X-Customer", "bob@example.com", "[EMAIL]"),
+        ("X-Password", "hunter22x", "[PASSWORD]"),
+        ("Referer", "https://a/?mail=bob@example.com", "https://a/?mail=%5BEMAIL%5D"),
+        ("X-Note", "bob%40example.com", "%5BEMAIL%5D"),
+        ("Set-Cookie", "mail=bob@example.com; Path=/", "mail=[EMAIL]; Path=/"),
+        ("Set-Cookie", "csrftoken=Xw1vQ9j3kR7mZp2LsTn8bYcVd4eFgHi5", None),
+        ("Idempotency-Key", "stainless-python-retry-8d3c1a7f-4e2b-4c0f-9a1b-2c3d4e5f6a7b", None),
+        ("User-Agent", "Mozilla/5.0 (X11) Chrome/120.0.0.0", None),
+        ("User-Agent", "agent of bob@example.com", "agent of [EMAIL]"),
+        ("X-Client-IP", "203.0.113.7", "[IP_ADDRESS]"),
+        ("ETag", '"33a64df551425fcc55e4d42a148795d9f25f89d4"', None),
+        ("X-RateLimit-Reset", "1732182350", None),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-4111111111111111-01", None),
+        ("AKIAIOSFODNN7EXAMPLE", "x", ""),
+    ],
+)
+def test_a_header_field_is_masked_by_its_value_and_where_it_tells_its_name(
+    name: str, value: str, passed: str | None
+) -> None:
+    fields = CIMultiDict([("Accept", "*/*"), (name, value), ("Date", "Tue, 21 Nov 2026 09:45:50 GMT")])
+    expected = dict(fields) | ({name: passed} if passed else {})
+    if passed == "":  # nothing is left of it
+        del expected[name]
+    out, back = INSPECTOR.outgoing("/", "", fields, MASK), INSPECTOR.incoming(fields, MASK)
+    assert dict(out.fields) == dict(back.fields) == expected
+    assert INSPECTOR.fields(fields) == out.counts == back.counts
+    assert bool(out.counts) == (passed is not None)
+
+
 def test_a_models_whole_reply_leaves_out_what_spells_it_token_by_token() -> None:
     data = b'{"choices":[{"message":{"content":"bob@example.com"},"logprobs":{"content":[{"token":"bob"}]}}]}'
     out = json.loads(reply(data, "application/json", action="llm.chat"))
@@ -335,7 +382,35 @@ def test_findings_by_role() -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     raw=st.lists(
-        st.sampled_from(["&", "=", "%", "%4", "%40", "+", "bob", "x.com", "&#64;", "&#", "<", ">", ";", "password"])
+        st.sampled_from(
+            [
+                "&",
+                "=",
+                "%",
+                "%4",
+                "%40",
+                "+",
+                "bob",
+                "x.com",
+                "&#64;",
+                "&#",
+                "<",
+                ">",
+                ";",
+                "password",
+                "</",
+                '="',
+                "<![CDATA[",
+                "]]>",
+                "]",
+                "\u200b",
+                "<password>",
+                "&quot;",
+                "'",
+                " ",
+                "a9!x",
+            ]
+        )
     ),
     declared=st.sampled_from([FORM, "text/html"]),
     data=st.data(),

@@ -39,6 +39,7 @@ _BARE_CHARS = r"[^\s\"'`,;&<>\\]"
 _BARE = rf"(?![bBfFrRuU]{{1,2}}[\"'\\]){_BARE_CHARS}{{1,256}}"
 #: A list of passwords: its first.
 _LIST = r"(?:\[\s{0,12})?"
+_SPACE = r"\s{0,12}"
 _NUMBER_END = r"(?![A-Za-z0-9_.])"
 _DENSE = r"[A-Za-z0-9+/_.~-]{16,2048}={0,2}"
 
@@ -173,8 +174,10 @@ def _elsewhere() -> Iterator[Detector]:
     yield _password(option, option, rf"[^\s\"'-]{_BARE_CHARS}{{0,256}}", _bare)
     sql = r"(?i:password|identified by)\s{1,3}'"
     yield _password(sql, sql, r"[^'\r\n]{1,256}", _quoted)
-    tag = r"(?i:password|passwd|pwd|secret)>"
-    yield Detector("PASSWORD", tag, r"[^<\s]{1,256}", context=tag, after="</")
+    tag = rf"(?:{_PASSWORD}|(?i:pwd|secret))>"
+    yield Detector("PASSWORD", tag, r"[^<\s]{1,256}", context=tag + _SPACE, after=_SPACE + "</")
+    pin = _PIN + ">"
+    yield Detector("PASSWORD", pin, r"\d{4,8}", context=pin + _SPACE, after=_SPACE + "</")
     yield _password(stated, rf"{stated}:?[ ][\"']?", _BARE, _stated)
     user = r"(?:-u|--user)[ =][\"']?[^\s:\"'/]{1,64}:"
     yield _password(user, user, _BARE, _user_password)
@@ -188,8 +191,10 @@ _PUBLIC = (
     "page|next|sync|skip|sort", "cache|delta", "paging|cursor|resume|public", "primary|foreign", "partition",
     "pagination", "idempotency", "continuation",
 )  # fmt: skip
-_DENSE_CONTEXT = "".join(rf"(?<!(?i:{same_length}))(?<!(?i:{same_length})[_. -])" for same_length in _PUBLIC)
-_DENSE_CONTEXT += _DENSE_ANCHOR
+_NOT_PUBLIC = "".join(rf"(?<!(?i:{same_length}))(?<!(?i:{same_length})[_. -])" for same_length in _PUBLIC)
+# An element's name; `<Key>` alone is that of any map.
+_TAG_WORDS = r"(?i:secret|token|credential|authorization)s?"
+_TAG_KEY = r"(?i:key)s?"
 _SCHEMES = r"(?i:bearer|basic|apikey|api-key) "
 _BASIC = r"(?i:basic) "
 
@@ -203,7 +208,15 @@ DETECTORS: tuple[Detector, ...] = (
         _DENSE_ANCHOR,
         _DENSE,
         when(looks_secret),
-        context=_DENSE_CONTEXT + r"[ \t]{0,3}[\"'\\]{0,4}",
+        context=_NOT_PUBLIC + _DENSE_ANCHOR + r"[ \t]{0,3}[\"'\\]{0,4}",
+    ),
+    Detector(
+        "HIGH_ENTROPY",
+        rf"(?:{_TAG_WORDS}|{_TAG_KEY})>",
+        _DENSE,
+        when(looks_secret),
+        context=rf"{_NOT_PUBLIC}(?:{_TAG_WORDS}|(?<![<;:/]){_TAG_KEY})>{_SPACE}",
+        after=_SPACE + "</",
     ),
     Detector("HIGH_ENTROPY", _SCHEMES, _DENSE, when(looks_secret), context=_SCHEMES),
     Detector(

@@ -144,7 +144,7 @@ def _reader(media_type: str, start: bytes, rules: Rules) -> Masker:
     if media_type == _FORM:
         return FlowMasker(FormLexer(teller(scanner)), scanner, replacer)
     if media_type in ("text/html", "text/xml", "application/xml") or media_type.endswith("+xml") or start[:1] == b"<":
-        return FlowMasker(MarkupLexer(), scanner, replacer)
+        return FlowMasker(MarkupLexer(teller(scanner, b"</"), teller(scanner, b'"')), scanner, replacer)
     if rules.name:
         context = rules.name + b"="
         return FlowMasker(PlainLexer(told=teller(scanner)(context)), scanner, replacer, context)
