@@ -30,6 +30,10 @@ class Contract(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
+    def to_json(self) -> bytes:
+        """As it goes on the wire: `model_dump_json`, without the text in between."""
+        return self.__pydantic_serializer__.to_json(self)
+
 
 def new_id() -> str:
     """A fresh UUIDv7 in its 36-character form."""

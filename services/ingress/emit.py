@@ -96,7 +96,7 @@ class Emitter:
         reply = self._expect(on_ack)
         try:
             headers = {"traceparent": event.traceparent} if self._traced else None
-            payload = event.model_dump_json().encode()
+            payload = event.to_json()
             await self._client.publish(subjects.of(event), payload, reply=reply, headers=headers)
         except (NatsError, OSError) as error:
             self.forget(reply)
@@ -104,7 +104,7 @@ class Emitter:
 
     def later(self, event: Event) -> None:
         """Publish in order, again until it is acked. Never waits, never fails: `check` guards the limit."""
-        payload = event.model_dump_json().encode()
+        payload = event.to_json()
         self._outbox.append(_Waiting(subjects.of(event), payload, event.event_id))
         self._wake.set()
 
@@ -112,8 +112,9 @@ class Emitter:
         """Publish a frame; RECORDING stores it. A frame that cannot be sent is missing from its session's `seq`."""
         if not self._client.is_connected:
             return
+        self._wake.set()  # the outbox before nats-py's flusher: the outcome that mostly follows goes in the same write
         try:
-            await self._client.publish(subjects.of(frame), frame.model_dump_json().encode())
+            await self._client.publish(subjects.of(frame), frame.to_json())
         except (NatsError, OSError) as error:
             log.warning("frame not sent", error=str(error), session_id=frame.session_id)
 

@@ -80,7 +80,7 @@ class Judge:
         try:
             await self._jetstream.publish(
                 subjects.of(question),
-                question.model_dump_json().encode(),
+                question.to_json(),
                 stream=subjects.AUDIT_STREAM,
                 headers={Header.MSG_ID: question.event_id},
             )
@@ -105,7 +105,7 @@ class Judge:
             return
         subject = subjects.verdict(attempt.ingress, attempt.operation_id)
         try:
-            await self._client.publish(subject, event.model_dump_json().encode())
+            await self._client.publish(subject, event.to_json())
         except _UNDELIVERED as error:
             log.warning("no verdict", operation_id=attempt.operation_id, error=repr(error))
 
