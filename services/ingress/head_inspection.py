@@ -5,7 +5,6 @@ Counterparts: `inspection.Inspector`, which brings the detectors; `recorded_cont
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -21,10 +20,9 @@ from services.ingress.masking.text import mask_text
 
 #: Fields that name software and its versions: four numbers in a row are a version there, not an address.
 _VERSIONS = frozenset({"user-agent", "server", "via", "x-powered-by"})
-#: Fields that carry a handle, whose name does not tell that it is a secret: masked, no session would last.
-_HANDLES = frozenset(
-    {"cookie", "set-cookie", "idempotency-key", "x-idempotency-key", "x-csrf-token", "x-csrftoken", "x-xsrf-token"}
-)
+#: Fields that carry a handle: that they are named a key or token does not tell a secret; masked, no session would last.
+_HANDLES = frozenset({"idempotency-key", "x-idempotency-key", "x-csrf-token", "x-csrftoken", "x-xsrf-token"})
+_COOKIES = frozenset({"cookie", "set-cookie"})
 #: Fields that hold an address, in which a label has to be encoded like anything else.
 _ADDRESSES = frozenset({"location", "content-location", "referer"})
 #: Set by the gateway itself on the way to the upstream.
@@ -70,12 +68,12 @@ def masked_query(query: str, scanner: Scanner, replacer: Replacer) -> tuple[str,
     return masked.decode(), counts
 
 
-def found_in(fields: Iterable[tuple[str, str]], scanner: Scanner) -> Counter[str]:
+def found_in(fields: CIMultiDict[str], scanner: Scanner) -> Counter[str]:
     """What header fields hold, by entity; one scan of them all tells that most hold nothing.
 
     Raises MaskingError when a detector fails.
     """
-    texts = [(name.lower(), _shown(name, value)) for name, value in fields]
+    texts = [(name.lower(), _shown(name, value)) for name, value in fields.items()]
     found: Counter[str] = Counter()
     if not _suspect(texts, scanner):
         return found
@@ -109,10 +107,18 @@ def _suspect(texts: list[tuple[str, str]], scanner: Scanner) -> bool:
     return bool(scanner.spans("\n".join([text for _, text in texts]).encode("utf-8", "surrogatepass")))
 
 
+def _text(name: str, value: str) -> str:
+    """A field as it is looked at: its name before it where that may tell, a cookie's name on a line of its own."""
+    lower = name.lower()
+    if lower in _COOKIES:
+        return value.replace("=", "\n")
+    return value if lower in _HANDLES else f"{name}={value}"
+
+
 def _shown(name: str, value: str) -> str:
-    """A field as its reader sees it. The name stands before the value, for it may be what tells."""
-    shown = value if name.lower() in _HANDLES else f"{name}={value}"
-    return unquote(shown) if "%" in shown else shown
+    """The same as its reader sees it."""
+    text = _text(name, value)
+    return unquote(text) if "%" in text else text
 
 
 def _entities(name: str, text: str, scanner: Scanner) -> list[str]:
@@ -121,11 +127,15 @@ def _entities(name: str, text: str, scanner: Scanner) -> list[str]:
 
 
 def _masked_field(name: str, value: str, scanner: Scanner, replacer: Replacer) -> str | None:
-    lead = "" if name.lower() in _HANDLES else f"{name}="
-    if "%" in value or name.lower() in _ADDRESSES:
-        raw = (lead + value).encode("utf-8", "surrogateescape")
+    """None when its very name is a value."""
+    text, lower = _text(name, value), name.lower()
+    if "%" in value or lower in _ADDRESSES:
+        raw = text.encode("utf-8", "surrogateescape")
         data, _ = mask_document(raw, FormLexer(teller(scanner), plus=False), scanner, replacer)
         masked = data.decode("utf-8", "surrogateescape")
     else:
-        masked, _ = mask_text(lead + value, scanner, replacer)
+        masked, _ = mask_text(text, scanner, replacer)
+    if lower in _COOKIES:
+        return masked.replace("\n", "=")
+    lead = text.removesuffix(value)
     return masked.removeprefix(lead) if masked.startswith(lead) else None

@@ -116,7 +116,7 @@ class Inspector:
             raise mask_failed(error) from error
         return Recorded(masked, Counter(counts)) if counts else Recorded(masked)
 
-    def fields(self, fields: Iterable[tuple[str, str]]) -> Counter[str]:
+    def fields(self, fields: CIMultiDict[str]) -> Counter[str]:
         """What header fields hold, by entity. Raises Denied when a detector fails."""
         try:
             return found_in(fields, self._everything)

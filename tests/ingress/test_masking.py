@@ -80,6 +80,34 @@ async def test_an_encoded_path_is_masked_counted_and_recorded_as_it_reads(gatewa
     assert not [raw for raw in gateway.raw if b"ada.lovelace" in raw]
 
 
+async def test_header_fields_are_masked_both_ways_and_count_as_findings(gateway: Gateway) -> None:
+    await gateway.boot()
+    gateway.decide = masking(request=("pii", "secrets"), response=("pii", "secrets"), style="token")
+    quoted = ADDRESS.replace("@", "%40")
+    answered = {"Location": f"https://elsewhere.example/?to={quoted}", "X-User": ADDRESS, "X-Plain": "as it was"}
+    gateway.upstream.answer = lambda *_: web.Response(status=302, reason=ADDRESS, headers=answered)
+    asked = {"X-Customer": ADDRESS, "Cookie": f"key={KEY}; theme=dark", "Referer": f"https://a/?mail={quoted}"}
+    async with gateway.call("HEAD", "/vendor/x", headers=asked) as reply:
+        assert reply.status == 302
+        user, location = reply.headers["X-User"], reply.headers["Location"]
+        assert reply.headers["X-Plain"] == "as it was"
+        assert (user.startswith("EMAIL_"), user in location) == (True, True)
+        assert ADDRESS not in f"{reply.reason}{reply.headers}"
+    sent = gateway.upstream.seen[0].headers
+    assert sent["X-Customer"] == user
+    assert user in sent["Referer"]
+    assert sent["Cookie"].endswith("; theme=dark")
+    assert not [name for name, value in sent.items() if KEY in value or "lovelace" in value]
+    assert gateway.attempts[0].findings == {"EMAIL": 2, "AWS_ACCESS_KEY_ID": 1}
+    counts = {"request.EMAIL": 2, "request.AWS_ACCESS_KEY_ID": 1, "response.EMAIL": 2}
+    assert (await gateway.outcome())["masked"] == counts
+    assert not [raw for raw in gateway.raw if KEY.encode() in raw or b"lovelace" in raw]
+    gateway.upstream.answer = None
+    gateway.decide = masking(restore=True)  # the placeholder was stored before it went out
+    await send(gateway, {"to": user})
+    assert json.loads(gateway.upstream.bodies[-1]) == {"to": ADDRESS}
+
+
 async def test_an_unknown_entity_stops_the_request_before_it_is_sent(gateway: Gateway) -> None:
     await gateway.boot()
     gateway.decide = masking(response=("EMIAL",))

@@ -124,9 +124,9 @@ class Exchange:
         path = self.parts.inspector.path(self.target.path)
         query = self.parts.inspector.parameters(self.target.parameters())
         self.masked_path = path.recorded
-        for part in (statement, path, query):
-            if part.findings:
-                self.findings.update(part.findings)
+        for found in (statement.findings, path.findings, query.findings, self.parts.inspector.fields(self.fields)):
+            if found:
+                self.findings.update(found)
         binding = headers.binding(self.fields)
         operation = classify.operation(
             self.request.method,
@@ -151,9 +151,8 @@ class Exchange:
         """Header fields an approval covers, masked: people see what they answer for."""
         shown = []
         for name, value in fields[:MAX_FIELDS]:
-            part = self.parts.inspector.line(f"{name}: {value}"[:MAX_FIELD])
-            self.findings.update(part.findings)
-            shown.append(f"{name}: [HIDDEN]" if name == "cookie" else part.recorded)
+            masked = f"{name}: [HIDDEN]" if name == "cookie" else self.parts.inspector.field(name, value)
+            shown.append(masked[:MAX_FIELD])
         return shown
 
     async def _judge(self, operation: Operation) -> Verdict:
@@ -219,10 +218,11 @@ class Exchange:
     ) -> web.StreamResponse:
         assert self.target
         assert self.upstream
-        outbound = await prepare(self.parts, self.target, content, rest, verdict.obligations.mask, self.story)
-        fields = self.fields
+        mask = verdict.obligations.mask
+        outbound = await prepare(self.parts, self.target, self.fields, content, rest, mask, self.story)
+        fields = outbound.fields
         fields["traceparent"] = self.story.traceparent
-        outbound.adjust(fields, self.request.content_length)
+        outbound.adjust(self.request.content_length)
         reply.negotiate_coding(fields, verdict)
         self.story.reached_upstream = True
         answer = await self.upstream.request(self.request.method, outbound.path, outbound.query, fields, outbound.body)

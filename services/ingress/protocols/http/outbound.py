@@ -20,16 +20,18 @@ from services.ingress.upstream.http import Body
 
 @dataclass(frozen=True)
 class Outbound:
-    """A request's target and body as they are sent."""
+    """A request's target, header fields and body as they are sent."""
 
     path: str
     query: str
+    fields: CIMultiDict[str]
     body: Body
     #: The body's content coding where it is not what the agent said; None where it is.
     coding: str | None = None
 
-    def adjust(self, fields: CIMultiDict[str], announced: int | None) -> None:
+    def adjust(self, announced: int | None) -> None:
         """Make the header fields true of this body; `announced` is the agent's Content-Length."""
+        fields = self.fields
         if self.coding is not None:
             fields.popall("Content-Encoding", None)
             if self.coding:
@@ -41,6 +43,7 @@ class Outbound:
 async def prepare(
     parts: Parts,
     target: Target,
+    fields: CIMultiDict[str],
     content: Content,
     rest: AsyncIterator[bytes] | None,
     mask: MaskObligation,
@@ -51,23 +54,25 @@ async def prepare(
     if not (mask.request or mask.fields or mask.restore):
         story.request_bytes = len(content.raw)
         body = _joined(content.raw, rest, story) if rest is not None else content.raw or None
-        return Outbound(target.path, target.query, body)
+        return Outbound(target.path, target.query, fields, body)
     if rest is not None:
         raise denied("the body is too large to be masked", (), code="mask_failed")
-    return await _masked(parts, target, content, mask, story)
+    return await _masked(parts, target, fields, content, mask, story)
 
 
-async def _masked(parts: Parts, target: Target, content: Content, mask: MaskObligation, story: Story) -> Outbound:
+async def _masked(
+    parts: Parts, target: Target, fields: CIMultiDict[str], content: Content, mask: MaskObligation, story: Story
+) -> Outbound:
     known = None
     if mask.restore:
         known = await parts.vault.lookup(parts.inspector.placeholders(content, target.path, target.query))
     masked = parts.inspector.mask(content, mask, known)
-    head = parts.inspector.outgoing(target.path, target.query, CIMultiDict(), mask, known)
+    head = parts.inspector.outgoing(target.path, target.query, fields, mask, known)
     await parts.vault.store(masked.pairs | head.pairs)
     story.note_masked("request", masked.counts)
     story.note_masked("request", head.counts)
     story.request_bytes = len(masked.data)
-    return Outbound(head.path, head.query, masked.data or None, masked.coding)
+    return Outbound(head.path, head.query, head.fields, masked.data or None, masked.coding)
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes], story: Story) -> AsyncIterator[bytes]:

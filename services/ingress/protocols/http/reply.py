@@ -10,7 +10,7 @@ import structlog
 from aiohttp import ClientResponse, web
 from multidict import CIMultiDict
 
-from schemas.verdicts import Verdict
+from schemas.verdicts import MaskObligation, Verdict
 from services.ingress.content import Content, coding_of, media_type
 from services.ingress.errors import GatewayError
 from services.ingress.parts import Parts
@@ -49,12 +49,13 @@ async def send(
     parts: Parts, request: web.BaseRequest, answer: ClientResponse, upstream: Upstream, story: Story, verdict: Verdict
 ) -> web.StreamResponse:
     """Pass the reply on; returns it once it is sent. Raises UpstreamError, or GatewayError when it cannot be masked."""
-    fields = _fields(answer, upstream, story)
+    mask = verdict.obligations.mask
+    fields = await _masked_fields(parts, _fields(answer, upstream, story), mask, story)
     if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
         return await _send_head(request, answer, fields)
     media, coding = media_type(answer.headers.get("Content-Type", "")), coding_of(answer.headers)
     action = story.attempt.operation.action if story.attempt else ""
-    masker = parts.inspector.reply(media, coding, verdict.obligations.mask, action)
+    masker = parts.inspector.reply(media, coding, mask, action)
     if masker:
         for name in _ABOUT_BYTES:
             fields.popall(name, None)
@@ -79,7 +80,7 @@ async def send(
 
 async def _send_head(request: web.BaseRequest, answer: ClientResponse, fields: CIMultiDict[str]) -> web.StreamResponse:
     """A reply without content; for HEAD, Content-Length says what a GET would have (RFC 9110, section 9.3.2)."""
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=fields)
+    response = web.StreamResponse(status=answer.status, headers=fields)
     if request.method == "HEAD" and answer.content_length is not None:
         response.content_length = answer.content_length
     elif answer.status not in _WITHOUT_BODY:
@@ -102,7 +103,7 @@ async def _send_small(
     request: web.BaseRequest, answer: ClientResponse, fields: CIMultiDict[str], body: bytes, story: Story
 ) -> web.StreamResponse:
     story.response_bytes = len(body)
-    response = web.Response(status=answer.status, reason=answer.reason, body=body, headers=fields)
+    response = web.Response(status=answer.status, body=body, headers=fields)
     await response.prepare(request)
     await response.write_eof()
     return response
@@ -117,7 +118,7 @@ async def _send_stream(
     masker: ReplyMasker | None,
     story: Story,
 ) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=fields)
+    response = web.StreamResponse(status=answer.status, headers=fields)
     if masker is None and answer.content_length is not None:
         response.content_length = answer.content_length
     elif request.version >= (1, 1):
@@ -164,6 +165,17 @@ def _fields(answer: ClientResponse, upstream: Upstream, story: Story) -> CIMulti
     fields.setdefault("Server", "countersign")
     fields[OPERATION_FIELD] = story.operation_id
     return fields
+
+
+async def _masked_fields(
+    parts: Parts, fields: CIMultiDict[str], mask: MaskObligation, story: Story
+) -> CIMultiDict[str]:
+    """What the rule leaves of them. Raises GatewayError when they cannot be masked, or the vault is away."""
+    head = parts.inspector.incoming(fields, mask)
+    if head.pairs:
+        await parts.vault.store(head.pairs)
+    story.note_masked("response", head.counts)
+    return head.fields
 
 
 async def _recorded(chunks: AsyncIterator[bytes], record: ReplyRecord) -> AsyncIterator[bytes]:

@@ -57,9 +57,9 @@ async def relay(
         fields.popall(name, None)
     fields["traceparent"] = story.traceparent
     mask = verdict.obligations.mask
-    opening = await prepare(parts, target, Content(b"", _TEXT), None, mask, story)
+    opening = await prepare(parts, target, fields, Content(b"", _TEXT), None, mask, story)
     story.reached_upstream = True
-    async with upstream.websocket(opening.path, opening.query, fields, offered, MAX_MESSAGE) as far:
+    async with upstream.websocket(opening.path, opening.query, opening.fields, offered, MAX_MESSAGE) as far:
         chosen = (far.protocol,) if far.protocol else ()
         near = web.WebSocketResponse(protocols=chosen, autoping=False, autoclose=False, max_msg_size=MAX_MESSAGE)
         near.headers[OPERATION_FIELD] = story.operation_id
