@@ -93,11 +93,13 @@ class Content:
     #: False when the body went on beyond `raw`.
     complete: bool = True
 
-    @cached_property
+    @property
     def plain(self) -> bytes | None:
         """Without its coding, or None when it cannot be undone within bounds."""
-        if not self.coding or not self.raw:
-            return self.raw
+        return self._unpacked if self.coding and self.raw else self.raw
+
+    @cached_property
+    def _unpacked(self) -> bytes | None:
         return _unpacked(self.raw, self.coding, max(len(self.raw), 4096) * MAX_EXPANSION, whole=self.complete)
 
     @property

@@ -36,6 +36,7 @@ class Recording:
         """`scanner` looks for everything there is; `replacer` is to leave no pairs behind."""
         self._scanner = scanner
         self._replacer = replacer
+        self._rules = Rules(scanner, replacer)
 
     def reply(self, content: Content) -> Recorded:
         """The body of a reply; a model's stream as the answer it makes."""
@@ -72,16 +73,13 @@ class Recording:
         return mask_text(name, self._scanner, self._replacer)[0]
 
     def _document(self, media_type: str, data: bytes, *, complete: bool) -> Recorded:
-        rules = Rules(self._scanner, self._replacer)
-        counts: Counter[str] = Counter()
-        if complete and passes_untouched(data, media_type, rules):
+        if complete and passes_untouched(data, media_type, self._rules):
             return Recorded(data.decode("utf-8", "replace"))
-        masker = masker_for(media_type, rules)
+        masker = masker_for(media_type, self._rules)
         masked = masker.feed(data)
         if complete:  # else what is still open at the cut may be the first half of a value
             masked += masker.close()
-        counts.update(masker.counts)
-        return Recorded(masked.decode("utf-8", "replace"), counts)
+        return Recorded(masked.decode("utf-8", "replace"), Counter(masker.counts))
 
 
 def _utf8(content: Content) -> bytes:
