@@ -39,12 +39,21 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 
 
 def heard(
-    broker: NatsBroker, subject: str, model: type[Contract], *, durable: str, at_once: int, title: str, description: str
+    broker: NatsBroker,
+    subject: str,
+    model: type[Contract],
+    *,
+    durable: str,
+    at_once: int,
+    title: str,
+    description: str,
+    unsettled: int | None = None,
 ) -> Any:
     """The subscriber of a durable consumer on AUDIT, shared by all copies; to decorate a handler of `model`.
 
     Acks by REJECT_ON_ERROR: what cannot be read is never readable; a handler raises `Here.later` for anything else.
-    `at_once` events are being worked on by all copies together, and by one copy.
+    `at_once` events are being worked on by one copy; `unsettled` (by default as many) by all copies together, those
+    that come again later among them.
     """
     return broker.subscriber(
         subject,
@@ -52,7 +61,7 @@ def heard(
         durable=durable,
         pull_sub=PULL,
         inbox_prefix=INBOX,
-        config=consumer(at_once),
+        config=consumer(unsettled or at_once),
         max_workers=at_once,
         decoder=of(model),
         ack_policy=AckPolicy.REJECT_ON_ERROR,

@@ -57,7 +57,8 @@ def test_it_says_who_what_why_until_when_and_whose_words() -> None:
     for expected in (
         "agent-7", "agent@example.com", "agents", "sql.delete", "orders", "env=prod", "POST /v1/refunds?dry=no",
         "DELETE FROM orders WHERE id = 7", "writes-need-a-person", "the customer asked for it", "EMAIL × 2",
-        "response pii", "customers.email", "Still needed: `1 more of dba`", "stripe-account: acct_mine", request.approval_id, "ab" * 32,
+        "response pii", "customers.email", "Still needed: `1 more of dba`", "stripe-account: acct_mine",
+        request.approval_id, "ab" * 32,
         f"<!date^{int(NOW.timestamp()) + 900}^",
     ):  # fmt: skip
         assert expected in text

@@ -23,11 +23,13 @@ from schemas.base import new_id, utc_now
 from schemas.events import ApprovalRequested, ApprovalUsed, Outcome
 from services.approver.__main__ import Approver
 from services.approver.pending import Spend, move
-from services.approver.webhook import payload, signature
+from services.approver.webhook import payload, sender, signature
 from services.approver.webhook.callback import PATH
-from services.approver.webhook.sender import seconds
+from services.approver.webhook.events import AT_ONCE
+from services.approver.webhook.sender import WebhookTrouble, seconds
 from services.approver.webhook.signature import NotSigned
 from services.runtime.settings import SettingsError
+from services.runtime.settings.approvals import WebhookSettings
 from tests.approver.builders import DBA, SECURITY, question
 from tests.approver.conftest import World, settings
 from tests.conftest import until
@@ -305,13 +307,40 @@ async def test_a_receiver_in_trouble_gets_it_again_with_the_same_id(world: World
 
 
 async def test_one_receiver_in_trouble_neither_delays_nor_repeats_the_others(world: World, receiver: Receiver) -> None:
+    """More questions than are posted at once; the one that refuses them all is left alone between two tries."""
+    questions = AT_ONCE + 8
     async with receiving() as other:
-        receiver.answers = [(503, {})]
-        await start(world, pager=receiver.config(), chat=other.config(secret=OLD_SECRET))
-        await world.ask(question())
-        await other.wait()
-        await receiver.wait()
-        assert len(other.heard) == 1
+        receiver.answers = [(503, {})] * 1_000_000
+        approver = await start(world, pager=receiver.config(), chat=other.config(secret=OLD_SECRET))
+        for _ in range(questions):
+            await world.ask(question(wait=0))
+        await until(lambda: len(other.taken) == questions)
+        assert len(other.heard) == questions
+    resting = {"channel": "webhook.pager", "error": "resting"}
+    assert approver.context.registry.get_sample_value("countersign_approval_channel_errors_total", resting) >= 1
+
+
+async def test_a_receiver_that_rests_is_tried_with_one_post_and_then_with_all(receiver: Receiver) -> None:
+    now = [1000.0]
+    kept = sender.receiver("pager", WebhookSettings.model_validate(receiver.config()))
+    kept.monotonic = lambda: now[0]
+    receiver.answers = [(503, {})] * (sender.FAILURES + 1)
+
+    async def code(number: int) -> str:
+        try:
+            await kept.post(f"msg_{number}", b"{}")
+        except WebhookTrouble as trouble:
+            return trouble.code
+        return "taken"
+
+    assert [await code(number) for number in range(5)] == ["503", "503", "503", "resting", "resting"]
+    now[0] += sender.FIRST_REST
+    assert sorted(await asyncio.gather(*map(code, range(3)))) == ["503", "resting", "resting"]
+    now[0] += sender.FIRST_REST
+    assert await code(1) == "resting", "twice as long as the first time"
+    now[0] += sender.FIRST_REST
+    assert sorted(await asyncio.gather(*map(code, range(3)))) == ["resting", "resting", "taken"]
+    assert await asyncio.gather(*map(code, range(3))) == ["taken"] * 3
 
 
 async def test_no_redirect_is_followed_and_gone_is_gone(world: World, receiver: Receiver) -> None:

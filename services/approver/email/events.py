@@ -17,8 +17,10 @@ from services.runtime.tasks import TaskGroup
 log = structlog.get_logger(__name__)
 
 REQUESTED, RESOLVED = "approver-email-requested", "approver-email-resolved"
-#: Questions that wait for their turn with the relay in all copies together; the others wait in the stream.
+#: Questions that wait for their turn with the relay in one copy.
 AT_ONCE = 64
+#: Questions not mailed to everybody yet, in all: so many of an address that is refused for now delay nobody else's.
+UNSETTLED = 10_000
 #: After this long nobody is told any more how a question ended.
 MAX_AGE = timedelta(hours=12)
 
@@ -33,6 +35,7 @@ def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: Tas
         ApprovalRequested,
         durable=REQUESTED,
         at_once=AT_ONCE,
+        unsettled=UNSETTLED,
         title="ApprovalRequested:Email",
         description="Mails each question to the people who may decide.",
     )
@@ -52,6 +55,7 @@ def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: Tas
         ApprovalResolved,
         durable=RESOLVED,
         at_once=AT_ONCE,
+        unsettled=UNSETTLED,
         title="ApprovalResolved:Email",
         description="Mails, in the same thread, how each question was settled.",
     )

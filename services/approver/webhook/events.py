@@ -15,8 +15,10 @@ from services.runtime.tasks import TaskGroup
 log = structlog.get_logger(__name__)
 
 REQUESTED, RESOLVED, USED = "approver-webhook-requested", "approver-webhook-resolved", "approver-webhook-used"
-#: Events being posted by all copies together; the others wait in the stream.
+#: Events being posted by one copy.
 AT_ONCE = 64
+#: Events that some receiver has not taken yet, in all: so many of one that is away delay nobody else's.
+UNSETTLED = 10_000
 #: After this long a receiver is not told any more how a question ended.
 MAX_AGE = timedelta(hours=24)
 
@@ -31,6 +33,7 @@ def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: Tas
         ApprovalRequested,
         durable=REQUESTED,
         at_once=AT_ONCE,
+        unsettled=UNSETTLED,
         title="ApprovalRequested:Webhook",
         description="Posts each question to the webhooks.",
     )
@@ -50,6 +53,7 @@ def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: Tas
         ApprovalResolved,
         durable=RESOLVED,
         at_once=AT_ONCE,
+        unsettled=UNSETTLED,
         title="ApprovalResolved:Webhook",
         description="Posts to the webhooks how each question was settled.",
     )
@@ -71,6 +75,7 @@ def subscribe(broker: NatsBroker, questions: Questions | None = None, tasks: Tas
         ApprovalUsed,
         durable=USED,
         at_once=AT_ONCE,
+        unsettled=UNSETTLED,
         title="ApprovalUsed:Webhook",
         description="Posts to the webhooks how each approved operation ended.",
     )

@@ -5,6 +5,9 @@
     3xx, 4xx                              later, when somebody may have mended it; redirects are not followed
     410                                   never: it does not want this
 
+One that failed several times in a row is left alone for a while and then tried with one POST: what waits for it costs
+the others neither a place nor time.
+
 Addresses come from the settings alone, proxies of the environment are not used, and what the receiver says is read up
 to a limit and goes nowhere: a receiver can neither lead us elsewhere nor get anything into the record.
 """
@@ -31,6 +34,9 @@ LONGEST_WAIT = 600.0
 MAX_ANSWER = 16 * 1024
 USER_AGENT = "Countersign-Webhook/1"
 _SOON = frozenset({408, 425, 429})
+#: Failures in a row after which a receiver is left alone; for seconds, doubled with each more, up to the second.
+FAILURES = 3
+FIRST_REST, LONGEST_REST = 1.0, 30.0
 
 
 class WebhookTrouble(ChannelTrouble):
@@ -58,11 +64,29 @@ class Receiver:
     monotonic: Callable[[], float] = time.monotonic
     #: Until when (monotonic) it wants to be left alone.
     _quiet_until: float = field(default=0)
+    #: In a row.
+    _failures: int = field(default=0)
 
     async def post(self, webhook_id: str, body: bytes) -> None:
         """Send it. Raises WebhookTrouble, Gone."""
         if (left := self._quiet_until - self.monotonic()) > 0:
-            raise WebhookTrouble("throttled", left)
+            raise WebhookTrouble("resting" if self._failures >= FAILURES else "throttled", left)
+        if self._failures >= FAILURES:  # this one finds out how it is; the others wait for that
+            self._quiet_until = self.monotonic() + self.settings.timeout
+        try:
+            await self._post(webhook_id, body)
+        except Gone:
+            self._failures, self._quiet_until = 0, 0
+            raise
+        except WebhookTrouble as trouble:
+            self._failures += 1
+            rest = FIRST_REST * 2.0 ** min(self._failures - FAILURES, 16)
+            if self._failures >= FAILURES:
+                self._quiet_until = self.monotonic() + max(min(rest, LONGEST_REST), trouble.at_least)
+            raise
+        self._failures, self._quiet_until = 0, 0
+
+    async def _post(self, webhook_id: str, body: bytes) -> None:
         headers = signature.headers(self.keys, webhook_id, int(self.clock()), body)
         headers |= {"Content-Type": "application/json", "User-Agent": USER_AGENT}
         timeout = aiohttp.ClientTimeout(total=self.settings.timeout)
