@@ -79,6 +79,7 @@ def test_most_values_of_every_detector_are_found_in_forms_and_markup() -> None:
         ("text/html", b"<a href='mailto:bob&commat;example.com'>&amp;</a>", b"<a href='mailto:[EMAIL]'>&amp;</a>"),
         ("application/xml", b"<password>hunter2x</password>", b"<password>[PASSWORD]</password>"),
         ("text/xml", b"<password>hun&lt;ter\t22 9</password>", b"<password>[PASSWORD]</password>"),
+        ("text/xml", b"<password>my secret pass 9</password>", b"<password>[PASSWORD]</password>"),
         ("text/xml", b"<Password x='1'>\n hunter22\n</Password>", b"<Password x='1'>[PASSWORD]</Password>"),
         (
             "text/xml",
@@ -104,6 +105,7 @@ def test_most_values_of_every_detector_are_found_in_forms_and_markup() -> None:
 def test_what_is_found_is_written_as_its_place_wants_it(declared: str, data: bytes, expected: bytes) -> None:
     for at in range(len(data) + 1):
         assert mask(data, declared, [at]) == expected
+    assert request(data, declared) == expected
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "utf-16-le", "latin-1", "cp1252", "utf-8"])

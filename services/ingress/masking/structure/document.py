@@ -17,7 +17,7 @@ from services.ingress.masking.structure.fields import FieldMasker
 from services.ingress.masking.structure.flow import FlowMasker
 from services.ingress.masking.structure.form_lexer import FormLexer
 from services.ingress.masking.structure.json_lexer import JsonLexer
-from services.ingress.masking.structure.markup_lexer import MarkupLexer
+from services.ingress.masking.structure.markup_lexer import UNSEEN, MarkupLexer
 from services.ingress.masking.structure.multipart import PartsMasker
 from services.ingress.masking.structure.plain_lexer import PlainLexer
 from services.ingress.masking.structure.telling import teller
@@ -28,6 +28,7 @@ _JSON = re.compile(rb"\s*(?:\{|\"|\[\s*[\[{\"\d\]\-tfn])")
 _JSON_TYPE = re.compile(r"application/json|.*\+json")
 _LINES_TYPE = re.compile(r"application/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)")
 _EVENTS = "text/event-stream"
+_MARKUP_TYPES = frozenset({"text/html", "text/xml", "application/xml"})
 _FORM = "application/x-www-form-urlencoded"
 #: How a stream of events may begin: with `data:`, `event:`, `id:`, `retry:` or a comment.
 _EVENT_STARTS = b"deir:"
@@ -83,7 +84,15 @@ def passes_untouched(data: bytes, media_type: str, rules: Rules) -> bool:
     if rules.fields or rules.hidden or media_type == _EVENTS or media_type.startswith("multipart/"):
         return False
     escaped = (b"%" in data or b"+" in data) if media_type == _FORM else (b"\\" in data or b"&" in data)
-    return not escaped and not rules.scanner.spans(data)
+    if escaped:
+        return False
+    if _is_markup(media_type, data.lstrip(_LEAD)[:1]):  # an element may tell more than its text alone does
+        return (data.isascii() or not UNSEEN.search(data)) and not rules.scanner.places(data)
+    return not rules.scanner.spans(data)
+
+
+def _is_markup(media_type: str, first: bytes) -> bool:
+    return first == b"<" or media_type in _MARKUP_TYPES or media_type.endswith("+xml")
 
 
 class _Sniffing:
@@ -143,7 +152,7 @@ def _reader(media_type: str, start: bytes, rules: Rules) -> Masker:
         raise MaskingError("the content is not JSON, so its fields cannot be masked")
     if media_type == _FORM:
         return FlowMasker(FormLexer(teller(scanner)), scanner, replacer)
-    if media_type in ("text/html", "text/xml", "application/xml") or media_type.endswith("+xml") or start[:1] == b"<":
+    if _is_markup(media_type, start[:1]):
         return FlowMasker(MarkupLexer(teller(scanner, b"</"), teller(scanner, b'"')), scanner, replacer)
     if rules.name:
         context = rules.name + b"="

@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from html.entities import html5
 
 from services.ingress.masking.structure.limits import OPENING_LIMIT, TOLD_KEYS_LIMIT
@@ -20,8 +21,8 @@ from services.ingress.masking.structure.view import Mark, Piece, Unit, Zone, amo
 
 # Between two tokens is text. What is not shown may also stand as it is: soft hyphen, zero width, byte order mark.
 _REFERENCE = rb"&(?:#[xX][0-9a-fA-F]{1,6};?|#[0-9]{1,7};?|[A-Za-z][A-Za-z0-9]{1,31};)"
-_UNSEEN = rb"\xc2\xad|\xe2\x80[\x8b-\x8d]|\xe2\x81\xa0|\xef\xbb\xbf"
-_TOKEN = re.compile(rb"%s|<!\[CDATA\[|\]\]>|[<>]|%s" % (_REFERENCE, _UNSEEN))
+UNSEEN = re.compile(rb"\xc2\xad|\xe2\x80[\x8b-\x8d]|\xe2\x81\xa0|\xef\xbb\xbf")
+_TOKEN = re.compile(rb"%s|<!\[CDATA\[|\]\]>|[<>]|%s" % (_REFERENCE, UNSEEN.pattern))
 _CUT = re.compile(
     rb"&[#A-Za-z0-9]{0,33}\Z|<(?:!(?:\[[CDAT]{0,5})?)?\Z|\]{1,2}\Z"
     rb"|(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
@@ -57,18 +58,20 @@ class MarkupLexer:
         marks = [Mark(-1, Zone.TEXT)]
         done = size = 0
         for token in _TOKEN.finditer(raw):
-            parts.append(self._text(raw[done : token.start()]))
-            size += token.start() - done
+            start, end = token.span()
+            if start > done:
+                parts.append(self._text(raw[done:start]))
+                size += start - done
             found = token[0]
             is_sign = found in b"<>" and not self._cdata
             text = self._markup(found) if is_sign else self._character(found)
             if is_sign:
                 marks.append(Mark(size + len(text) if found == b">" else size, Zone.TEXT))
             if text != found:
-                units.append(Unit(size, size + len(text), *token.span()))
+                units.append(Unit(size, size + len(text), start, end))
             parts.append(text)
             size += len(text)
-            done = token.end()
+            done = end
         parts.append(self._text(raw[done:]))
         return Piece(b"".join(parts), len(raw), among(marks), units)
 
@@ -81,7 +84,7 @@ class MarkupLexer:
     def _text(self, text: bytes) -> bytes:
         if self._tag is not None:
             self._tag += text
-            if len(self._tag) > 2 * OPENING_LIMIT:
+            if len(self._tag) > 4 * OPENING_LIMIT:
                 self._tag = self._tag[:OPENING_LIMIT] + self._tag[-OPENING_LIMIT:]
             return text
         return as_secret(text) if self._told else text
@@ -120,6 +123,7 @@ class MarkupLexer:
         return self._answers[question]
 
 
+@lru_cache(maxsize=4096)
 def _character(token: bytes) -> bytes:
     """What a reference stands for. Spaces of every width become one; what is not shown counts as nothing."""
     if token[:1] != b"&":
