@@ -1,10 +1,11 @@
 """What is missing from the record, by name: numbers that an ingress counted, sequences that a stream gave out.
 
 An ingress numbers its events from 1 without a gap, over both streams; a number that is not there is an event lost on
-the way (services/recorder/completeness.py has the same as a metric). JetStream numbers a stream's messages without a
-gap too; a sequence that is not there was removed before it was recorded. A stream that came back from a backup is read
-again and compared event by event, so an epoch after the first may begin anywhere (docs/adr/0003-exactly-once.md). Where
-old events were dropped, every counter may begin late.
+the way (services/recorder/completeness.py has the same as a metric), unless an outcome names it as that of an attempt
+the log never took. JetStream numbers a stream's messages without a gap too; a sequence that is not there was removed
+before it was recorded. A stream that came back from a backup is read again and compared event by event, so an epoch
+after the first may begin anywhere (docs/adr/0003-exactly-once.md). Where old events were dropped, every counter may
+begin late.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ SELECT ingress, before + 1 AS first, here - 1 AS last FROM (
         SELECT ingress, ingress_seq, published_at < now() - 120 AS settled FROM events WHERE ingress_seq > 0
         UNION ALL
         SELECT ingress, ingress_seq, published_at < now() - 120 FROM session_frames WHERE ingress_seq > 0
+        UNION ALL
+        SELECT ingress, toUInt64(JSONExtractUInt(attributes, 'unjudged_seq')), published_at < now() - 120
+        FROM outcomes WHERE attributes LIKE '%"unjudged_seq"%'
     )
 )
 WHERE here > before + 1 AND old AND (before > 0 OR (SELECT count() FROM retentions) = 0)

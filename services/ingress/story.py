@@ -251,7 +251,11 @@ class Story:
         )
 
     def _attributes(self) -> Json:
-        return {"reached_upstream": True} if self.reached_upstream else {}
+        said: Json = {"reached_upstream": True} if self.reached_upstream else {}
+        if self.attempt is not None and self.verdict is None:
+            # Maybe it was never stored: its number is then no lost event (services/recorder/completeness.py).
+            said["unjudged_seq"] = self.attempt.ingress_seq
+        return said
 
 
 def _milliseconds(start: float, end: float | None) -> float:

@@ -1,7 +1,8 @@
 """What ingresses counted against what is recorded: a lost event leaves a hole in `ingress_seq`.
 
 Counterpart: every ingress numbers its events from 1 without a gap, over both streams. Events overtake each other on
-their way, so only numbers below one that was stored a while ago are expected to be there.
+their way, so only numbers below one that was stored a while ago are expected to be there. An attempt that the log did
+not take, because it was full or away, is no lost event: nothing was forwarded, and its outcome names its number.
 """
 
 import asyncio
@@ -23,10 +24,19 @@ _INTERVAL: Final = 300.0
 SETTLED: Final = 120
 
 _HOLES: Final = """
-WITH numbered AS (
+WITH unjudged AS (
+    SELECT ingress, toUInt64(JSONExtractUInt(attributes, 'unjudged_seq')) AS ingress_seq, published_at
+    FROM outcomes WHERE attributes LIKE '%"unjudged_seq"%'
+), numbered AS (
     SELECT ingress, ingress_seq, published_at FROM events WHERE ingress_seq > 0
     UNION ALL
     SELECT ingress, ingress_seq, published_at FROM session_frames WHERE ingress_seq > 0
+    UNION ALL
+    SELECT ingress, ingress_seq, published_at FROM unjudged
+    WHERE (ingress, ingress_seq) NOT IN (  -- the ack alone may have been lost
+        SELECT ingress, ingress_seq FROM events
+        WHERE (ingress, ingress_seq) IN (SELECT ingress, ingress_seq FROM unjudged)
+    )
 )
 SELECT sum(missing) AS missing FROM (
     -- Where old events were dropped, counting begins at the oldest that is left.

@@ -6,7 +6,8 @@ the fault runner counts the same as the tests assert. Counterparts: traffic.py (
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from tests.guarantees.traffic import Sent
 
 #: Seconds until everything is stored and closed: an ingress's time to live, the recorder's grace, and a busy machine.
 DRAIN = 90.0
+#: Seconds until what was sent again is stored behind what came later.
+SETTLED = 20.0
 
 #: Attempts only: what was turned away at the door has no resources.
 _OPERATIONS = """
@@ -30,7 +33,16 @@ _EVENTS = "SELECT epoch, stream_seq, event_id, type FROM events WHERE stream = '
 _SECOND_OUTCOMES = """
 SELECT operation_id, count() AS n FROM outcomes WHERE NOT presumed GROUP BY operation_id HAVING n > 1
 """
-
+#: What ingresses counted and what is on record, or told as never stored (services/recorder/completeness.py).
+_LOST_NUMBERS = """
+SELECT ingress, max(number) - uniqExact(number) AS lost FROM (
+    SELECT ingress, ingress_seq AS number FROM events WHERE ingress_seq > 0
+    UNION ALL
+    SELECT ingress, toUInt64(JSONExtractUInt(attributes, 'unjudged_seq')) FROM outcomes
+    WHERE attributes LIKE '%"unjudged_seq"%'
+)
+GROUP BY ingress HAVING lost > 0
+"""
 
 #: Rows of the view by nonce; more than one for a nonce is a fault.
 Operations = dict[str, list[dict[str, Any]]]
@@ -144,7 +156,7 @@ class Findings:
         return len(found)
 
 
-async def examine(stack: Stack, sent: Iterable[Sent], dead: Iterable[str] = (), after: int = 0) -> Findings:
+async def examine(stack: Stack, sent: Iterable[Sent], dead: Collection[str] = (), after: int = 0) -> Findings:
     """Hold the record of what was `sent` against everything else; `dead` are the ids of ingresses that were killed.
 
     Of the stream only the messages behind sequence `after` are read: those up to it were compared before.
@@ -161,6 +173,7 @@ async def examine(stack: Stack, sent: Iterable[Sent], dead: Iterable[str] = (), 
     findings.expect(stack.upstream.mixed_up, "another request's body")
     findings.duplicates += findings.expect(await audit.sql(_SECOND_OUTCOMES), "second outcomes")
     await _events(findings, stack, audit, after)
+    findings.expect(await lost_numbers(stack, dead), "numbers without an event")
     return findings
 
 
@@ -202,6 +215,20 @@ async def _events(findings: Findings, stack: Stack, audit: Audit, after: int) ->
     findings.missing += findings.expect(set(range(1, max(by_place, default=0) + 1)) - by_place.keys(), "holes")
     letters = await audit.sql("SELECT stream_seq, reason FROM dead_letters")
     findings.expect(letters, "dead letters")
+
+
+async def lost_numbers(stack: Stack, dead: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Living ingresses with a number that is not accounted for, be it in a moment: a false alarm of lost events."""
+    lost: list[dict[str, Any]] = []
+
+    async def none() -> bool:
+        nonlocal lost
+        lost = [row for row in await Audit(stack).sql(_LOST_NUMBERS) if row["ingress"] not in dead]
+        return not lost
+
+    with suppress(TimeoutError):
+        await until(none, SETTLED)
+    return lost
 
 
 async def messages_of(stack: Stack, after: int = 0) -> dict[int, str]:

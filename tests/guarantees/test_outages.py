@@ -13,7 +13,7 @@ from schemas.subjects import AUDIT_STREAM, RECORDER_BUCKET
 from services.recorder.position import decode, encode
 from tests.conftest import until
 from tests.guarantees.agents import Agents, Reply
-from tests.guarantees.record import drained, examine, stored
+from tests.guarantees.record import drained, examine, lost_numbers, stored
 from tests.guarantees.stack import Stack
 from tests.guarantees.traffic import Traffic
 
@@ -70,6 +70,7 @@ async def test_a_full_stream_is_a_503_until_there_is_room(stack: Stack) -> None:
     await recovers(agents)
     await drained(stack)
     assert not set(nonces) & stack.upstream.received.keys()
+    assert await lost_numbers(stack) == []  # attempts that were not stored are no lost events
 
 
 async def test_while_nothing_is_recorded_traffic_goes_on_and_the_lag_shows(stack: Stack) -> None:

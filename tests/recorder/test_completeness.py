@@ -19,7 +19,14 @@ async def store(engine_dsn: str) -> AsyncIterator[Moody]:
 
 
 async def test_holes_are_counted_over_both_streams(store: Moody) -> None:
-    audit = [e.attempt("a", seq=1), e.attempt("a", seq=4), e.attempt("b", seq=1)]
+    refused = e.attempt("a", seq=4)  # the log was full, or its ack was lost
+    audit = [
+        e.attempt("a", seq=1),
+        e.outcome(refused, seq=5, attributes={"unjudged_seq": 4}),
+        e.attempt("a", seq=6),
+        e.outcome(refused, seq=7, attributes={"unjudged_seq": 6}),
+        e.attempt("b", seq=1),
+    ]
     frames = [e.frame(1, ingress="a", ingress_seq=2)]
     for events, stream in ((audit, "AUDIT"), (frames, "RECORDING")):
         deliveries = [delivery._replace(published_at=1_700_000_000_000_000) for delivery in e.deliveries(events)]
