@@ -2,7 +2,8 @@
 
 Direct to the upstream, through a bare aiohttp proxy, and through the whole pipeline (`countersign up` with all four
 services and NATS), in turn within one run, with one and with 32 clients; a 600-byte POST. The table gives medians
-over the rounds and ratios, since a shared machine's absolute numbers drift.
+over the rounds and ratios, since a shared machine's absolute numbers drift; under it stands how much processor time
+each service took for a request.
 """
 
 import argparse
@@ -15,11 +16,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
 
 from bench.load import Result, run
+from bench.processors import Services
 
 BODY = json.dumps({"note": "x" * 540, "amount": 4200, "currency": "EUR"}).encode()
 POLICY = """\
@@ -48,6 +51,28 @@ telemetry: {{log: json, level: warning}}
 """
 
 
+#: The path through the services.
+PIPELINE = "countersign, full audit"
+
+
+@dataclass
+class Measured:
+    """What the rounds gave by path and clients; by clients, the services' processor seconds for so many requests."""
+
+    results: dict[tuple[str, int], list[Result]] = field(default_factory=dict)
+    seconds: dict[int, dict[str, float]] = field(default_factory=dict)
+    requests: dict[int, int] = field(default_factory=dict)
+
+    def add(self, name: str, clients: int, result: Result, seconds: dict[str, float]) -> None:
+        """One round of one path; `seconds` are empty where it leads past the services."""
+        self.results.setdefault((name, clients), []).append(result)
+        if seconds:
+            total = self.seconds.setdefault(clients, dict.fromkeys(seconds, 0.0))
+            for service, spent in seconds.items():
+                total[service] += spent
+            self.requests[clients] = self.requests.get(clients, 0) + len(result.latencies)
+
+
 @contextmanager
 def process(*arguments: str) -> Iterator[str]:
     """A child process; yields its first line of output, ends it afterwards."""
@@ -70,22 +95,25 @@ def token(data: Path) -> str:
     return done.stdout.strip()
 
 
-async def measure(
-    targets: dict[str, str], bearer: str, rounds: int, seconds: float
-) -> dict[tuple[str, int], list[Result]]:
+def measure(targets: dict[str, str], bearer: str, services: Services, rounds: int, seconds: float) -> Measured:
     """Every target in turn, `rounds` times, after one short warm-up each."""
-    results: dict[tuple[str, int], list[Result]] = {}
+    measured = Measured()
     for url in targets.values():
-        await run(url, bearer, 4, 1.0, BODY)
+        uvloop.run(run(url, bearer, 4, 1.0, BODY))
     for number in range(rounds):
         for clients in (1, 32):
             for name, url in targets.items():
-                result = await run(url, bearer, clients, seconds, BODY)
+                services.settle()
+                before = services.seconds()
+                result = uvloop.run(run(url, bearer, clients, seconds, BODY))
                 if result.errors:
                     raise SystemExit(f"{name}: {result.errors} of {len(result.latencies)} requests failed")
-                results.setdefault((name, clients), []).append(result)
+                if name == PIPELINE:
+                    services.settle()
+                after = services.seconds() if name == PIPELINE else {}
+                measured.add(name, clients, result, {each: after[each] - before[each] for each in after})
                 print(f"round {number + 1}: {name}, {clients} clients: {result.per_second:,.0f}/s", file=sys.stderr)
-    return results
+    return measured
 
 
 def table(results: dict[tuple[str, int], list[Result]], names: list[str]) -> str:
@@ -106,6 +134,16 @@ def table(results: dict[tuple[str, int], list[Result]], names: list[str]) -> str
             )
             rate = statistics.median(each.per_second for each in rounds)
             lines.append(f"| {name} | {clients} | {p50:.2f} | {p99:.2f} | {rate:,.0f} | {added:+.2f} | {share:.2f} |")
+    return "\n".join(lines)
+
+
+def processors(measured: Measured) -> str:
+    """Milliseconds of processor time a request, by service."""
+    lines = ["| clients | " + " | ".join(sorted(measured.seconds[1])) + " |"]
+    lines.append("|---:" * (len(measured.seconds[1]) + 1) + "|")
+    for clients, seconds in sorted(measured.seconds.items()):
+        each = (f"{seconds[name] / measured.requests[clients] * 1000:.3f}" for name in sorted(seconds))
+        lines.append(f"| {clients} | " + " | ".join(each) + " |")
     return "\n".join(lines)
 
 
@@ -133,14 +171,16 @@ def main() -> None:
         targets = {
             "direct": f"{upstream}/v1/charges",
             "bare aiohttp proxy": f"{bare}/v1/charges",
-            "countersign, full audit": f"{gateway}/vendor/v1/charges",
+            PIPELINE: f"{gateway}/vendor/v1/charges",
         }
-        results = uvloop.run(measure(targets, token(data), given.rounds, given.seconds))
+        measured = measure(targets, token(data), Services.find(), given.rounds, given.seconds)
     print(
         f"600-byte POST, {os.cpu_count()} cores for everything, {given.rounds} rounds of {given.seconds:g} s, "
         f"JetStream sync {given.sync}\n"
     )
-    print(table(results, list(targets)))
+    print(table(measured.results, list(targets)))
+    print("\nProcessor time a request, ms (the recorder's with what it does after the load has ended):\n")
+    print(processors(measured))
 
 
 if __name__ == "__main__":
