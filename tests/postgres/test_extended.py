@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from services.ingress.protocols.postgres import names
 from services.ingress.protocols.postgres.codec import frontend
 from services.ingress.protocols.postgres.codec.frontend import (
     PORTAL,
@@ -191,6 +192,30 @@ async def test_fetch_is_masked_by_what_its_cursor_is_now(gateway: Gateway) -> No
         await wire.query("CLOSE c; DECLARE c CURSOR FOR SELECT '4111111111111111'::text")
         wire.send(Bind(b"", b"p", results=(1,)), Execute(b""), Sync())
         assert rows(await wire.until_ready()) == [(b"[CREDIT_CARD]",)]
+
+
+async def test_names_of_every_kind_are_counted(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MAX_NAMES", 20)
+    await gateway.boot()
+    async with through(gateway) as wire:
+        for made in (
+            lambda at: one("SELECT 1", portal=b"p%d" % at),
+            lambda at: one(f"PREPARE q{at} AS SELECT 1"),
+            lambda at: one(f"DECLARE c{at} CURSOR FOR SELECT 1"),
+            lambda at: one(f"SAVEPOINT s{at}"),
+        ):
+            await wire.query("BEGIN")
+            told = []
+            for at in range(30):
+                wire.send(made(at), Sync())
+                if told := errors(await wire.until_ready()):
+                    break
+            assert [state for state, _ in told] == ["54000"]
+            assert at >= 15
+            await wire.query("ROLLBACK; DEALLOCATE ALL")
+        await wire.query("BEGIN")
+        for _ in range(30):
+            assert errors(await wire.query("SAVEPOINT s; RELEASE s")) == []
 
 
 async def test_names_that_nobody_knows_are_refused(gateway: Gateway) -> None:

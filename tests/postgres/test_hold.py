@@ -17,7 +17,7 @@ from tests.postgres.wire import Wire, errors, kinds, through
 
 RULES = """
 rules:
-  - {name: reads, when: 'action in ["sql.select", "sql.transaction", "sql.insert", "sql.prepare"]', allow: true}
+  - {name: most, when: '!(action in ["sql.update", "sql.delete", "sql.truncate"])', allow: true}
   - name: changes-need-a-person
     when: action in ["sql.update", "sql.delete"]
     approve: {by: [dba], expires: 10m, grant: 1h, preview: count}
@@ -139,6 +139,69 @@ async def test_disconnecting_takes_the_question_back(gateway: Gateway) -> None:
     assert left(gateway) == 10
 
 
+async def test_it_outlives_the_servers_idle_timer_and_not_the_server(gateway: Gateway) -> None:
+    await booted(gateway)
+    gateway.server.execute(f"ALTER DATABASE {gateway.database} SET idle_in_transaction_session_timeout = '300ms'")
+    waiting = "SELECT now() - state_change > '1s' FROM pg_stat_activity WHERE application_name = 'patient'"
+    async with through(gateway, application_name="patient") as wire:
+        wire.send(frontend.Query(b"BEGIN"), frontend.Query(b"DELETE FROM t"))
+        await gateway.approval()
+        await until(lambda: gateway.server.execute(waiting) == [(True,)])
+        gateway.server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'patient'"
+        )
+        withdrawn = await gateway.until_event("ApprovalWithdrawn")
+        assert withdrawn["reason"] == "the database closed the connection"
+        outcome = await gateway.until_event("OperationFinished", lambda event: event["approval_id"] is not None)
+        assert (outcome["outcome"], outcome["error"]) == ("withdrawn", "the database closed the connection")
+
+
+async def test_people_are_not_asked_for_what_cannot_run(gateway: Gateway) -> None:
+    """In a transaction that has failed, and in a pipeline that fails while they are asked."""
+    await booted(gateway)
+    async with through(gateway) as wire:
+        await wire.query("BEGIN")
+        await wire.query("SELECT 1/0")
+        assert [state for state, _ in errors(await wire.query("DELETE FROM t"))] == ["25P02"]
+        wire.send(Parse(b"", b"DELETE FROM t"), Bind(b"", b""), Execute(b""), Sync())
+        assert [state for state, _ in errors(await wire.until_ready())] == ["25P02"]
+        wire.send(frontend.Query(b"ROLLBACK; DELETE FROM t WHERE n = 1"))
+        await gateway.decide("approve", await gateway.approval(3))
+        assert [state for state, _ in errors(await wire.until_ready())] == []
+        wire.send(
+            Parse(b"", b"SELECT 1/(n - n) FROM t, pg_sleep(0.2)"), Bind(b"", b""), Execute(b""),
+            Parse(b"", b"DELETE FROM t"), Bind(b"", b""), Execute(b""), Sync(),
+        )  # fmt: skip
+        assert [state for state, _ in errors(await wire.until_ready())] == ["22012"]
+        await until(lambda: len(gateway.events("ApprovalWithdrawn")) == 3)
+        assert [event["reason"] for event in gateway.events("ApprovalWithdrawn")] == [
+            "its transaction has failed already",
+            "its transaction has failed already",
+            "an earlier message of the pipeline failed",
+        ]
+    assert left(gateway) == 9
+
+
+async def test_rows_of_another_table_are_not_counted(gateway: Gateway) -> None:
+    """The preview has a connection of its own: where a name may mean another table there, no number is told."""
+    await booted(gateway)
+    for number, (before, delete, told) in enumerate(
+        (
+            ("SELECT 1", "DELETE FROM t", True),
+            ("SELECT 1", "SELECT set_config('search_path', 'other', false); DELETE FROM t", False),
+            ("SELECT 1", "SET search_path = other; DELETE FROM public.t", True),
+            ("CREATE TEMP TABLE t (n int)", "DELETE FROM t", False),
+        ),
+        start=1,
+    ):
+        async with through(gateway) as wire:
+            assert errors(await wire.query(before)) == []
+            wire.send(frontend.Query(delete.encode()))
+            await until(lambda asked=number: len(gateway.events("ApprovalPreviewed")) == asked)
+            previewed = gateway.events("ApprovalPreviewed")[-1]
+            assert (previewed["counted_rows"], bool(previewed["problem"])) == ((10, False) if told else (None, True))
+
+
 async def test_nobody_decides(gateway: Gateway) -> None:
     await booted(gateway, approvals={"wait": "200ms"})
     async with gateway.connect() as connection:
@@ -204,6 +267,18 @@ async def test_a_grant_covers_what_comes_next(gateway: Gateway) -> None:
         await connection.execute("DELETE FROM t WHERE n = %s", [3])
     assert len(gateway.events("ApprovalRequested")) == asked
     assert left(gateway) == 7
+
+
+async def test_a_grant_that_ends_leaves_a_session_alone_that_ran_nothing_under_it(gateway: Gateway) -> None:
+    await booted(gateway)
+    async with gateway.connect() as connection:
+        grant = await granted(gateway, connection)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute("DELETE FROM t WHERE n = 3; TRUNCATE t")
+        bucket = await (await gateway.bus.connect("admin")).jetstream().key_value(subjects.GRANTS_BUCKET)
+        await bucket.delete(grant)
+        await gateway.ingress.client.flush(60)  # the ingress has heard of it
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
 
 
 async def test_what_runs_under_a_grant_ends_with_it(gateway: Gateway) -> None:

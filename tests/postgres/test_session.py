@@ -1,13 +1,16 @@
 """The query cycle on a real PostgreSQL: what runs, what is refused, and what the record tells."""
 
 import asyncio
+import weakref
 
 import psycopg
 import pytest
 from psycopg import pq
 
+from services.ingress.classify.sql.resolving import resolve
+from services.ingress.classify.sql.statements import parse
 from tests.conftest import until
-from tests.postgres.gateway import Gateway
+from tests.postgres.gateway import CONNECTOR, Gateway
 
 RULES = """
 rules:
@@ -102,3 +105,24 @@ async def test_a_session_is_opened_and_closed(gateway: Gateway) -> None:
     await until(lambda: gateway.events("SessionClosed"))
     [closed] = gateway.events("SessionClosed")
     assert (closed["protocol"], closed["operations"]) == ("postgres", 1)
+
+
+async def test_a_catalog_that_was_read_before_a_change_is_not_kept(gateway: Gateway) -> None:
+    await gateway.boot()
+    catalogs, target = gateway.ingress.parts.catalogs, gateway.ingress.postgres.targets[CONNECTOR]
+    async with await gateway.direct() as locking:
+        await locking.execute("BEGIN")
+        await locking.execute("LOCK TABLE pg_attrdef IN ACCESS EXCLUSIVE MODE")  # read after pg_class
+        reading = asyncio.ensure_future(catalogs.of(target))
+        await until(lambda: gateway.server.execute("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        gateway.server.execute("CREATE TABLE later ()", gateway.database)
+        catalogs.changed(target)
+        await locking.execute("COMMIT")
+    read = await reading
+    assert read.relations("", "later") == ()
+    [statement] = parse("SELECT * FROM later")
+    resolve(statement, read.within(("public",)))
+    former = weakref.ref(read)
+    del read, reading
+    assert (await catalogs.of(target)).relations("", "later") != ()
+    assert former() is None, "what was told by a catalog does not keep it"

@@ -44,6 +44,12 @@ def preview(statement: Statement) -> Preview:
         return Preview(problem="its predicate cannot be written as a query")
 
 
+def unqualified(statement: Statement) -> frozenset[str]:
+    """The relations it names without a schema, CTEs among them: which they are is for the session to say."""
+    named = (node for node in nodes(statement.tree) if isinstance(node, ast.RangeVar) and not node.schemaname)
+    return frozenset(node.relname or "" for node in named)
+
+
 def _problem(statement: Statement, tree: Any) -> str:
     where = tree.whereClause
     if where is not None and any(isinstance(node, ast.CurrentOfExpr) for node in nodes(where)):

@@ -40,6 +40,7 @@ class Afterwards:
             _skip(head.judged, "an earlier statement of the same string failed")
             return
         state.skipping = True
+        state.on_failure()
         while state.expected and state.expected[0].kind != frontend.SYNC:
             _skip(state.expected.popleft().judged, "an earlier message of the pipeline failed")
 
@@ -48,7 +49,8 @@ class Afterwards:
         state = self.state
         _skip(head.judged, "the database did not run it")
         state.status, state.upstream.status = status, status
-        state.skipping = state.settings_in_doubt = False
+        state.skipping = False
+        state.settle()
         idle = status == b"I"
         for portal in state.names.settled(idle=idle):
             if portal.judged is not None:

@@ -14,10 +14,11 @@ one the server is made to fail, by a statement that cannot be parsed, and its er
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.ingress.classify.sql.statements import Statement
-from services.ingress.errors import GatewayError
+from services.ingress.errors import Denied, GatewayError
 from services.ingress.inspection import mask_failed
 from services.ingress.masking.errors import MaskingError
 from services.ingress.protocols.postgres.codec import backend, frontend
@@ -149,7 +150,7 @@ class Asking:
             while judged:
                 judged.popleft().skip("another statement of the same string was refused")
             self.state.names.settled(idle=False)
-            self.state.settings_in_doubt = False
+            self.state.settle()
             self.state.ddl = redefined
             raise
         return judged
@@ -163,7 +164,12 @@ class Asking:
         await self._settled()
 
     async def _refuse(self, told: bytes) -> None:
-        """As a failed statement: outside a transaction by words alone, within one by failing it."""
+        """As a failed statement: outside a transaction by words alone, within one by failing it.
+
+        Nothing of the string is sent, so that no grant is rested on: one that ends later ends nothing of this session.
+        """
+        with suppress(Denied):
+            await self.judging.grants.aclose()
         if self.state.status == b"T":
             poison = frontend.Query(POISON).encode()
             self.state.send(poison, Expected(frontend.QUERY, refusal=told))

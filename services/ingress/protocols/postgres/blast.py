@@ -13,7 +13,7 @@ import orjson
 from schemas.events import ApprovalPreviewed, OperationAttempted
 from schemas.verdicts import Verdict
 from services.ingress.classify.sql.operation import Bind
-from services.ingress.classify.sql.preview import Preview, preview
+from services.ingress.classify.sql.preview import Preview, preview, unqualified
 from services.ingress.classify.sql.statements import Statement
 from services.ingress.protocols.postgres.codec import frontend
 from services.ingress.protocols.postgres.side import Side, SideFailed, beside
@@ -31,6 +31,8 @@ async def tell(
     if terms is None or terms.preview == "none" or held.approval_id is None:
         return
     counting = preview(statement)
+    if not counting.problem and not await _same_tables(state, statement):
+        counting = Preview(problem="which table it is about is not known outside of its session")
     estimated, counted, problems = None, None, []
     if counting.problem:
         problems.append(counting.problem)
@@ -58,6 +60,17 @@ async def tell(
             problem="; ".join(problems),
         )
     )
+
+
+async def _same_tables(state: State, statement: Statement) -> bool:
+    """Whether our own connection finds the same tables by the names the statement has without a schema."""
+    names = unqualified(statement)
+    if not names:
+        return True
+    catalog = await state.parts.catalogs.of(state.front.target)
+    if catalog is None or not state.as_elsewhere:
+        return False
+    return not any(table.temporary for name in names for table in catalog.relations("", name))
 
 
 async def _estimate(state: State, counting: Preview, binds: Sequence[Bind]) -> int:

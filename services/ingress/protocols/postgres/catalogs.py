@@ -36,6 +36,8 @@ MAX_PLANS = 500
 class _Known:
     catalog: Catalog | None = None
     until: float = 0.0
+    #: Changes heard of: what was read before one is not kept.
+    changes: int = 0
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     plans: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
 
@@ -54,27 +56,34 @@ class Catalogs:
             return known.catalog
         async with known.reading:
             if self.clock() >= known.until:
+                changes, former = known.changes, known.catalog
                 known.catalog = await self._read(target)
-                known.until = self.clock() + (FRESH if known.catalog else AGAIN)
+                if changes == known.changes:
+                    known.until = self.clock() + (FRESH if known.catalog else AGAIN)
                 known.plans.clear()
+                if former is not None:
+                    former.release()
         return known.catalog
 
     def changed(self, target: PostgresUpstream) -> None:
         """DDL was committed."""
         known = self._of(target)
+        known.changes += 1
         known.until = 0.0
         known.plans.clear()
 
     async def plan(self, target: PostgresUpstream, statement: Statement, search_path: str) -> Any:
         """PostgreSQL's own plan of a statement (`EXPLAIN (VERBOSE, FORMAT JSON)`); None when it cannot be had."""
-        plans = self._of(target).plans
-        key = (statement.sql, search_path)
-        if key not in plans:
-            found = await _plan(target, statement.sql, search_path)
-            if len(plans) >= MAX_PLANS:
-                plans.popitem(last=False)
-            plans[key] = found
-        return plans[key]
+        known, key = self._of(target), (statement.sql, search_path)
+        if key in known.plans:
+            return known.plans[key]
+        changes = known.changes
+        found = await _plan(target, statement.sql, search_path)
+        if changes == known.changes:
+            if len(known.plans) >= MAX_PLANS:
+                known.plans.popitem(last=False)
+            known.plans[key] = found
+        return found
 
     def _of(self, target: PostgresUpstream) -> _Known:
         return self._known.setdefault(target, _Known())

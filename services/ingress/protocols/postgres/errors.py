@@ -11,6 +11,7 @@ the gateway is going down         57P01
 the database cannot be reached    08001, lost 08006, refuses our login 08004, not PostgreSQL 08P01
 malformed, too large              08P01, 54000
 cancelled, or its grant ended     57014
+its transaction has failed        25P02
 not in the session's encoding     22021
 an unknown statement or portal    26000, 34000
 ourselves                         XX000
@@ -45,6 +46,8 @@ SQLSTATES = {
     "internal": "XX000",
     "cancelled": "57014",
     "grant_ended": "57014",
+    "pipeline_failed": "57014",
+    "failed_transaction": "25P02",
     "unreadable": "22021",
     "not_supported": "0A000",
     "unknown_statement": "26000",

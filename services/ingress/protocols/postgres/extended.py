@@ -32,7 +32,7 @@ from services.ingress.protocols.postgres.codec.framing import Frame
 from services.ingress.protocols.postgres.errors import response
 from services.ingress.protocols.postgres.judging import Judging, Refused
 from services.ingress.protocols.postgres.names import Portal, Prepared, clip
-from services.ingress.protocols.postgres.sending import POISON, check_name, foresee, leave, read
+from services.ingress.protocols.postgres.sending import MAKING, POISON, check_name, foresee, leave, read, too_many_names
 from services.ingress.protocols.postgres.state import Expected, State
 
 #: Texts that this session was allowed to run, and may prepare again unasked (`psycopg` does after five executions).
@@ -119,9 +119,9 @@ class Extended:
         await self.release()
         if state.skipping:
             return
-        if state.names.full:
-            raise AgentError(400, "too_many", "this session has too many names for statements and portals")
         name, statements = self._name(parse.statement), read(state, parse.sql)
+        if state.names.full and state.names.prepared(name) is None:
+            raise too_many_names()
         prepared = Prepared(name, statements[0] if statements else None, parse.types, size=len(frame.raw))
         if len(statements) > 1:
             state.send(frontend.Parse(parse.statement, _TWO).encode(), Expected(frontend.PARSE))
@@ -168,6 +168,9 @@ class Extended:
         if prepared is None:
             raise AgentError(400, "unknown_statement", _no_such("prepared statement", name))
         portal = Portal(self._name(bind.portal), prepared, None, bind.results)
+        makes = prepared.statement is not None and prepared.statement.kind in MAKING
+        if state.names.full and (makes or (portal.name and clip(portal.name) not in state.names.portals)):
+            raise too_many_names()
         if prepared.statement is not None:
             binds = [
                 Bind(raw, bind.format(index) == 1, prepared.types[index] if index < len(prepared.types) else 0)

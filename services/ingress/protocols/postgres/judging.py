@@ -24,11 +24,11 @@ from services.ingress.classify.sql.operation import Bind, operation
 from services.ingress.classify.sql.resolving import resolve
 from services.ingress.classify.sql.statements import Kind, Statement
 from services.ingress.content import Content, MediaType
-from services.ingress.errors import GatewayError, denied
+from services.ingress.errors import AgentError, GatewayError, denied
 from services.ingress.protocols.postgres.errors import sqlstate
 from services.ingress.protocols.postgres.judged import Judged
 from services.ingress.protocols.postgres.people import People
-from services.ingress.protocols.postgres.state import State
+from services.ingress.protocols.postgres.state import LEAVING, State
 from services.ingress.story import Story
 from services.runtime.telemetry import carried
 
@@ -39,6 +39,10 @@ _MEANING = (
     "client_encoding", "DateStyle", "IntervalStyle", "search_path", "session_authorization",
     "standard_conforming_strings", "TimeZone",
 )  # fmt: skip
+
+
+#: PostgreSQL's words.
+_ABORTED = "current transaction is aborted, commands ignored until end of transaction block"
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,9 @@ class Judging:
         *,
         prepare: bool,
     ) -> Verdict:
+        if self.state.failed and statement.kind not in LEAVING:
+            self.state.parts.holding.withdraw(attempt, held, "its transaction has failed already")
+            raise AgentError(400, "failed_transaction", _ABORTED, Outcome.WITHDRAWN)
         if not prepare:
             return await self.people.decide(attempt, held, statement, binds)
         # People will be asked when it is executed, with its values; preparing it changes nothing.
@@ -252,7 +259,7 @@ class Judging:
         if story.attempt is not None:
             held = story.verdict is not None and story.verdict.decision is Decision.HOLD
             gone = isinstance(error, asyncio.CancelledError)
-            why = "the agent disconnected" if gone else "the gateway failed"
+            why = (self.state.lost or "the agent disconnected") if gone else "the gateway failed"
             story.finish(Outcome.WITHDRAWN if held and gone else Outcome.FAILED, error=why)
         return error
 

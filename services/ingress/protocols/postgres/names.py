@@ -20,8 +20,12 @@ from services.ingress.protocols.postgres.judged import Judged
 
 #: NAMEDATALEN - 1: PostgreSQL compares that much of a name.
 NAME_BYTES = 63
-#: Names of one session (G10); each may hold a statement of `codec.limits.STATEMENT`.
-MAX_NAMES = 10_000
+#: Names of one session, its savepoints among them, and bytes of the texts they stand for (G10): drivers keep a hundred.
+MAX_NAMES, MAX_BYTES = 10_000, 64 * 1024**2
+
+
+#: Their texts need not be counted: each is no longer than `codec.limits.STATEMENT`.
+_FEW = 50
 
 
 @dataclass
@@ -61,7 +65,12 @@ class Cursors:
     _savepoints: list[tuple[str, frozenset[str]]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self._declared) + len(self._tentative)
+        return len(self._declared) + len(self._tentative) + len(self._savepoints)
+
+    @property
+    def size(self) -> int:
+        """Characters of the texts."""
+        return sum(len(one.sql) for names in (self._declared, self._tentative) for one in names.values())
 
     @property
     def statements(self) -> Mapping[str, Statement]:
@@ -101,6 +110,12 @@ class Cursors:
                 return
             self._savepoints.pop()
 
+    def released(self, name: str) -> None:
+        """The savepoint of that name that was made last is gone, and all behind it, with what was declared kept."""
+        if any(found == name for found, _ in self._savepoints):
+            while self._savepoints.pop()[0] != name:
+                pass
+
     def settled(self, *, idle: bool) -> None:
         """The server has answered a Sync or Query."""
         self._tentative.clear()
@@ -134,7 +149,15 @@ class Names:
     @property
     def full(self) -> bool:
         """Whether no more names are taken."""
-        return len(self._prepared) + len(self._tentative) + len(self.portals) + len(self.cursors) >= MAX_NAMES
+        count = len(self._prepared) + len(self._tentative) + len(self.portals) + len(self.cursors)
+        return count >= MAX_NAMES or (count > _FEW and self._size >= MAX_BYTES)
+
+    @property
+    def _size(self) -> int:
+        prepared = (one for names in (self._prepared, self._tentative) for one in names.values() if one is not None)
+        return (
+            sum(one.size for one in prepared) + sum(p.prepared.size for p in self.portals.values()) + self.cursors.size
+        )
 
     def prepare(self, prepared: Prepared) -> Callable[[], None]:
         """Count on it until the next Sync; call the answer when the server has prepared it."""
@@ -181,7 +204,7 @@ class Names:
         name = statement.name
         match statement.kind:
             case Kind.PREPARE if statement.inner is not None:
-                return self.prepare(Prepared(name, statement.inner))
+                return self.prepare(Prepared(name, statement.inner, size=len(statement.sql)))
             case Kind.DEALLOCATE:
                 return self.forget(name) if name else self.forget_all()
             case Kind.DISCARD if statement.sql.split()[-1].lower() == "all":
@@ -193,6 +216,8 @@ class Names:
                 return lambda: self.cursors.close(name)
             case Kind.SAVEPOINT:
                 return lambda: self.cursors.savepoint(name)
+            case Kind.RELEASE:
+                return lambda: self.cursors.released(name)
             case Kind.ROLLBACK_TO:
                 return lambda: self.cursors.rolled_back_to(name)
             case _:

@@ -23,12 +23,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from schemas.verdicts import MaskObligation
+from services.ingress.classify.sql.model import Kind
 from services.ingress.parts import Parts
 from services.ingress.protocols.postgres.codec.frontend import FUNCTION_CALL, QUERY, SYNC
 from services.ingress.protocols.postgres.front import Front
 from services.ingress.protocols.postgres.judged import Judged
 from services.ingress.protocols.postgres.names import Names, Portal, Prepared, nothing
 from services.ingress.upstream.postgres.connection import PostgresConnection
+
+#: What ends a failed transaction.
+LEAVING = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.ROLLBACK_TO, Kind.PREPARE_TRANSACTION})
 
 
 @dataclass
@@ -78,6 +82,12 @@ class State:
     ddl: bool = False
     #: SET and its kin that were run, one after the other: part of what a statement means.
     context: str = ""
+    #: A statement before the next in its string or pipeline ends a failed transaction.
+    leaving: bool = False
+    #: What names without a schema lead to may be others than at a new connection, where the server does not tell.
+    path_in_doubt: bool = False
+    #: Called when a message fails, and those behind it up to the next Sync with it.
+    on_failure: Callable[[], None] = nothing
     #: What any statement of this session has to be masked for: notifications belong to none.
     mask: MaskObligation = field(default_factory=MaskObligation)
     #: Operations that have ended and are recorded next, behind their rows.
@@ -147,6 +157,29 @@ class State:
     def idle(self) -> bool:
         """Nothing under way, no transaction: the session can end without loss."""
         return not (self.expected or self.judging) and self.status == b"I" and self.copying is None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the server refuses all that does not end its transaction (25P02)."""
+        return self.status == b"E" and not self.leaving
+
+    @property
+    def lost(self) -> str:
+        """Why the session ends, if it is not for the agent's leaving."""
+        if self.upstream.channel.gone.is_set():
+            return "the database closed the connection"
+        return "" if self.front.channel.gone.is_set() or not self.front.draining.is_set() else "the gateway goes down"
+
+    @property
+    def as_elsewhere(self) -> bool:
+        """Whether a name without a schema is the same table at a connection that was given this one's search path."""
+        told = "search_path" in self.upstream.parameters  # PostgreSQL 18 and later
+        doubts = self.settings_in_doubt or self.role_in_doubt or self.ddl
+        return not doubts and (told or not self.path_in_doubt)
+
+    def settle(self) -> None:
+        """The server has told how things are, or nothing of what was foreseen has been sent."""
+        self.settings_in_doubt = self.leaving = False
 
     def add_mask(self, mask: MaskObligation) -> None:
         """A statement is allowed with this mask: what the session hears from now on may be about its values."""
