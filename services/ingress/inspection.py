@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from multidict import CIMultiDict
 
 from schemas.verdicts import MaskObligation
-from services.ingress.classify.llm import texts_by_role
+from services.ingress.classify.llm_roles import parts_by_role
 from services.ingress.classify.sql.operation import Bind
 from services.ingress.content import ASCII_BASED, READABLE, Content, MediaType
 from services.ingress.errors import Denied, GatewayError, denied
@@ -138,14 +138,21 @@ class Inspector:
             recorded[shown_name] = shown
         return RecordedParameters(recorded, findings)
 
-    def by_role(self, content: Content) -> dict[str, dict[str, int]]:
-        """What was found in a request to a model, by role and entity. Raises Denied when a detector fails."""
-        found: dict[str, Counter[str]] = {}
-        for role, text in texts_by_role(content.json):
-            findings = self.line(text).findings
-            if findings:
-                found[role] = found.get(role, Counter()) + findings
-        return {role: dict(counts) for role, counts in found.items()}
+    def by_role(self, content: Content, found: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """What was `found` in a request to a model, by role and entity; what no role says is `other`'s.
+
+        Raises Denied when a detector fails.
+        """
+        roles: dict[str, Counter[str]] = {}
+        rest = Counter(found)
+        for role, part in parts_by_role(content.json):
+            if findings := self._found_in(part):
+                shown = self.line(role).recorded
+                roles[shown] = roles.get(shown, Counter()) + findings
+                rest.subtract(findings)
+        if rest := +rest:
+            roles["other"] = roles.get("other", Counter()) + rest
+        return {role: dict(counts) for role, counts in roles.items()}
 
     def mask(self, content: Content, mask: MaskObligation, known: Mapping[str, str] | None = None) -> Masked:
         """A whole body as it may be passed on; `known` are the values of its placeholders, for `restore`.
@@ -287,6 +294,12 @@ class Inspector:
         if mask.restore:
             masked = restore_document(masked, media.name, content.charset, known)
         return Masked(masked, dict(counts), pairs=pairs)
+
+    def _found_in(self, value: Any) -> Counter[str]:
+        try:
+            return self._recording.value(value).findings
+        except MaskingError as error:
+            raise mask_failed(error) from error
 
     def _looked_at(self, content: Content, look: Callable[[Content], Recorded]) -> Recorded:
         if content.opaque:

@@ -64,10 +64,14 @@ class Recording:
                 shown[self._name(name)] = masker.feed(value) + (masker.close() if complete else "")
                 counts.update(masker.counts)
             else:
-                recorded = self._document("application/json", write(value).encode(), complete=True)
+                recorded = self.value(value)
                 shown[self._name(name)] = parse(recorded.recorded.encode())[1]
                 counts += recorded.findings
         return Recorded(write(shown), counts)
+
+    def value(self, value: Any) -> Recorded:
+        """Any JSON value."""
+        return self._document("application/json", write(value).encode(), complete=True)
 
     def _name(self, name: str) -> str:
         return mask_text(name, self._scanner, self._replacer)[0]

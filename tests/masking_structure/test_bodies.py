@@ -374,11 +374,42 @@ def test_findings_by_role() -> None:
         "messages": [
             {"role": "system", "content": "write to ann@example.com"},
             {"role": "user", "content": [{"type": "text", "text": "bob@example.com and cy@example.com"}]},
-            {"role": "assistant", "tool_calls": [{"function": {"arguments": '{"to":"dan@example.com"}'}}]},
+            {"role": "assistant", "tool_calls": [{"function": {"arguments": '{"to":"dan\\u0040example.com"}'}}]},
+            {"role": "tool", "content": '{"password": "a\\"b c9", "ssn": 219099998}'},
+            {"role": "eve@example.com", "content": [{"ssn": 219099998}]},
         ],
+        "tools": [{"function": {"name": "f", "description": "of ann@example.com"}}],
     }
-    found = INSPECTOR.by_role(Content(json.dumps(body).encode(), media_type("application/json")))
-    assert found == {"system": {"EMAIL": 1}, "user": {"EMAIL": 2}, "assistant": {"EMAIL": 1}}
+    content = Content(json.dumps(body).encode(), media_type("application/json"))
+    found = INSPECTOR.by_role(content, INSPECTOR.inspect(content).findings)
+    (named,) = [role for role in found if role.startswith("EMAIL#")]
+    assert found == {
+        "system": {"EMAIL": 1},
+        "user": {"EMAIL": 2},
+        "assistant": {"EMAIL": 1},
+        "tool": {"PASSWORD": 1, "US_SSN": 1},
+        named: {"EMAIL": 1, "US_SSN": 1},
+        "other": {"EMAIL": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"prompt": "ann@example.com"}, {"user": {"EMAIL": 1}}),
+        ({"prompt": ["a", "ann@example.com"], "system": "x"}, {"user": {"EMAIL": 1}}),
+        ({"input": ["ann@example.com"]}, {"user": {"EMAIL": 1}}),
+        ({"input": [{"type": "call", "arguments": '{"to":"ann\\u0040example.com"}'}]}, {"assistant": {"EMAIL": 1}}),
+        ({"input": [{"type": "function_call_output", "output": "ann@example.com"}]}, {"tool": {"EMAIL": 1}}),
+        ({"contents": [{"role": "model", "parts": [{"text": "ann@example.com"}]}]}, {"model": {"EMAIL": 1}}),
+        ({"systemInstruction": {"parts": [{"text": "ann@example.com"}]}}, {"system": {"EMAIL": 1}}),
+        ({"user": "ann@example.com"}, {"other": {"EMAIL": 1}}),
+        (["ann@example.com"], {"other": {"EMAIL": 1}}),
+    ],
+)  # fmt: skip
+def test_findings_by_role_of_each_provider_s_requests(body: object, expected: dict[str, dict[str, int]]) -> None:
+    content = Content(json.dumps(body).encode(), media_type("application/json"))
+    assert INSPECTOR.by_role(content, INSPECTOR.inspect(content).findings) == expected
 
 
 @settings(max_examples=200, deadline=None)

@@ -28,28 +28,31 @@ def operation(
     content_type: str,
     fields: Sequence[tuple[str, str]],
     key: bytes,
+    look: llm.Look = str,
 ) -> Operation:
     """Build it from what was read; `statement`, `path` and `query` come masked, `size` in bytes as announced.
 
-    `content_type` is the whole field, and `fields` the other header fields that may change what the request means.
+    `look` masks names that are taken from the body; `content_type` is the whole field, and `fields` the other header
+    fields that may change what the request means.
     """
     action = action_of(method, upgrade)
-    call = llm.classify(method, target.path, content)
+    call = llm.classify(method, target.path, content, look)
     attributes: Json = {"media_type": content.media.name} if content.raw else {}
     if content.opaque:
         attributes["opaque"] = True
     if call:
         attributes |= call.attributes
+    unread = call is not None and call.unread and not content.media.is_parts
     return Operation(
         action=call.action if call else action,
-        resources=(path, call.model) if call else (path,),
+        resources=(path, call.model) if call and call.model else (path,),
         statement=statement,
         method=method,
         path=path,
         query=query,
         attributes=attributes,
         size=max(len(content.raw), size),
-        complete=content.complete and not content.opaque,
+        complete=content.complete and not content.opaque and not unread,
         digest=digest(key, _canonical(action, target, content, content_type, fields)),
     )
 

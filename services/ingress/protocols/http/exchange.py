@@ -140,12 +140,16 @@ class Exchange:
             content_type=self.request.headers.get("Content-Type", ""),
             fields=binding,
             key=self.parts.digest_key,
+            look=self._masked_name if self.findings else str,
         )
         if binding:
             operation.attributes["fields"] = self._shown(binding)
         if self.findings and operation.action.startswith("llm."):
-            operation.attributes["findings_by_role"] = self.parts.inspector.by_role(content)
+            operation.attributes["findings_by_role"] = self.parts.inspector.by_role(content, self.findings)
         return operation
+
+    def _masked_name(self, name: str) -> str:
+        return self.parts.inspector.line(name).recorded
 
     def _shown(self, fields: Sequence[tuple[str, str]]) -> list[str]:
         """Header fields an approval covers, masked: people see what they answer for."""
