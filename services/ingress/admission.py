@@ -1,6 +1,8 @@
 """Who is this? From the token an agent shows to an `Identity`, and whether it may use the connector at all."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from schemas.identity import Identity
@@ -30,6 +32,17 @@ class Admission:
             if error.retryable:
                 raise not_decided("the token's issuer cannot be reached to verify it") from error
             raise unauthenticated(error.detail, code=f"token_{error.code}") from error
+
+    @asynccontextmanager
+    async def while_good(self, token: str) -> AsyncIterator[None]:
+        """For what goes on for long: it is cancelled, and AgentError raised, once the admitted token has expired."""
+        try:
+            async with asyncio.timeout(self.verifier.time_left(token)) as limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise unauthenticated("the token has expired", code="token_expired") from None
 
 
 def check_scope(identity: Identity, connector: str) -> None:

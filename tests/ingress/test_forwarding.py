@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from services.runtime.identity.claims import expiry
+from services.runtime.identity.envelope import open_envelope
+from services.runtime.identity.local import LOCAL_SETTINGS
 from tests.conftest import until
 from tests.ingress.conftest import CREDENTIAL, Gateway
 
@@ -198,3 +201,34 @@ async def test_a_websocket_is_relayed_when_a_rule_allows_it(gateway: Gateway) ->
     assert gateway.attempts[0].operation.action == "http.websocket"
     assert (await gateway.outcome())["status"] == "101"
     assert [f["data"] for f in gateway.events("SessionFrame")] == ["hello", "HELLO"]
+
+
+async def test_a_websocket_ends_with_its_token(gateway: Gateway) -> None:
+    await gateway.boot()
+    token = gateway.token()
+    assert gateway.ingress
+    late = expiry(open_envelope(token).claims) + LOCAL_SETTINGS.leeway - 0.5
+    gateway.ingress.verifier._clock = lambda: late  # it is good for half a second more
+
+    async def patient(request: web.Request, _body: bytes) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        return socket
+
+    gateway.upstream.answer = patient
+    assert gateway.http
+    async with gateway.http.ws_connect(
+        gateway.url + "/vendor/live", headers={"Authorization": f"Bearer {token}"}
+    ) as socket:
+        assert (await socket.receive(timeout=60)).data == 1008
+    assert (await gateway.outcome())["error"] == "the token has expired"
+
+
+async def test_an_upstream_that_wants_no_websocket_is_quoted(gateway: Gateway) -> None:
+    await gateway.boot()
+    gateway.upstream.answer = lambda _request, _body: web.Response(status=403)
+    fields = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    async with gateway.call("GET", "/vendor/x", headers={**fields, "Sec-WebSocket-Key": "AA" * 11 + "=="}) as reply:
+        assert reply.status == 502
+        assert (await reply.json())["detail"] == "the upstream refused the upgrade (403)"

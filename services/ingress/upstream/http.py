@@ -19,6 +19,7 @@ from yarl import URL
 
 from schemas.events import Outcome
 from schemas.operations import Connector
+from services.ingress.channel import keep_alive
 from services.ingress.errors import GatewayError, UpstreamError
 from services.ingress.scrubbing import Scrubber, scrub, scrub_bytes, spellings
 from services.ingress.upstream.pool import PoolBusy, open_session, paced
@@ -189,6 +190,8 @@ class Upstream:
                 )
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError, PoolBusy) as error:
             raise explain(error) from error
+        if (connected := socket.get_extra_info("socket")) is not None:
+            keep_alive(connected)  # the other side may be silent for long, or be gone
         try:
             yield socket
         finally:

@@ -84,6 +84,11 @@ class TokenVerifier:
         self._verified.put(token, identity, now, expiry(envelope.claims))
         return identity
 
+    def time_left(self, token: str) -> float:
+        """Seconds for which a token that was verified still counts, its issuer's leeway included."""
+        envelope = open_envelope(token)
+        return expiry(envelope.claims) + self._issuers[envelope.issuer].settings.leeway - self._clock()
+
     @property
     def problems(self) -> dict[str, str]:
         """Issuers whose keys could not be fetched at the last attempt, with one line each; for readiness."""

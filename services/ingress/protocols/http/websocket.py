@@ -13,6 +13,7 @@ from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, web
 
 from schemas.events import Outcome
 from schemas.verdicts import MaskObligation, Verdict
+from services.ingress.admission import token_in
 from services.ingress.content import Content, MediaType
 from services.ingress.errors import GatewayError
 from services.ingress.parts import Parts
@@ -50,7 +51,7 @@ async def relay(
     verdict: Verdict,
     lasting: AbstractAsyncContextManager[None],
 ) -> web.WebSocketResponse:
-    """Open the upstream first, then accept the agent's upgrade; relay until either side closes, or `lasting` ends."""
+    """Open the upstream first, then accept the agent's upgrade; relay until a side, `lasting` or the token ends it."""
     offered = tuple(p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip())
     fields = headers.for_upstream(request.headers, injected=upstream.injected_fields)
     for name in [name for name in fields if name.lower() in _HANDSHAKE]:
@@ -69,7 +70,7 @@ async def relay(
         on_reply = mask.model_copy(update={"request": mask.response, "restore": False})
         inward = _Direction(parts, story, "response", on_reply, full, upstream.clean)
         try:
-            async with lasting:
+            async with parts.admission.while_good(token_in(request.headers) or ""), lasting:
                 code = await _both(outward.pump(near, far), inward.pump(far, near))
             story.finish(Outcome.FORWARDED, status="101")
         except GatewayError as error:  # too late for an HTTP answer: the close frame has to tell
