@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -36,13 +36,19 @@ def tls_postgres() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
+@contextmanager
+def fresh(server: Server) -> Iterator[str]:
     """A new, empty database that belongs to the gateway's role."""
     name = f"db_{uuid.uuid4().hex[:12]}"
-    postgres.execute(f"CREATE DATABASE {name} OWNER {ROLE} STRATEGY FILE_COPY")
+    server.execute(f"CREATE DATABASE {name} OWNER {ROLE} STRATEGY FILE_COPY")
     yield name
-    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    with fresh(postgres) as name:
+        yield name
 
 
 @pytest.fixture
@@ -52,3 +58,13 @@ async def gateway(bus: Bus, data: DataDir, postgres: Server, database: str) -> A
         gateway = Gateway(bus, data, postgres, database, stack)
         yield gateway
     assert gateway.failures == []
+
+
+@pytest.fixture
+async def older_gateway(bus: Bus, data: DataDir, tls_postgres: Server) -> AsyncIterator[Gateway]:
+    """The same before the system's PostgreSQL."""
+    with fresh(tls_postgres) as name:
+        async with AsyncExitStack() as stack:
+            gateway = Gateway(bus, data, tls_postgres, name, stack)
+            yield gateway
+        assert gateway.failures == []
