@@ -44,7 +44,7 @@ from services.runtime.keys import log_key
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "audit.md"
 #: Rows of a batch: `audit.batch_rows` by default.
-BATCH: Final = 5000
+BATCH: Final = 10_000
 STREAMS: Final = ("AUDIT", "RECORDING")
 #: Seconds a statement may take here; loading shares the machine with merges.
 PATIENCE: Final = 600.0

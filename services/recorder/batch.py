@@ -8,6 +8,10 @@ from typing import Final, NamedTuple
 
 #: Largest batch in bytes of events; rows and ClickHouse's blocks take a small multiple of it in memory.
 MAX_BATCH_BYTES: Final = 32 * 1024 * 1024
+#: Seconds of gathering to each second of storing.
+GATHERING: Final = 3
+#: How many times its age a batch may wait at most.
+LONGEST: Final = 4
 
 
 class Delivery(NamedTuple):
@@ -79,9 +83,10 @@ def pieces(deliveries: Sequence[Delivery], max_bytes: int = MAX_BATCH_BYTES) -> 
     return cut
 
 
-def next_batch_size(deliveries: Sequence[Delivery], wanted: int, max_bytes: int = MAX_BATCH_BYTES) -> int:
-    """How many messages to ask for next, so that they fit into `max_bytes` if they are like these."""
-    if not deliveries:
-        return wanted
-    average = sum(len(delivery.data) for delivery in deliveries) / len(deliveries)
-    return max(1, min(wanted, int(max_bytes / max(average, 1))))
+def next_age(age: float, took: float) -> float:
+    """Seconds to gather the next batch, by what it took to store the last.
+
+    An insert costs some milliseconds whatever its size, and so do the merges that follow it: under load larger batches
+    leave more of the processor to others, for some lag.
+    """
+    return min(max(age, GATHERING * took), LONGEST * age)

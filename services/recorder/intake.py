@@ -4,6 +4,7 @@ Only the writer consumes. The consumer is made anew behind what is stored whenev
 several copies have pulled from hands out pieces in any order.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
@@ -12,26 +13,22 @@ from faststream import AckPolicy
 from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError
-from nats.errors import TimeoutError as NatsTimeoutError
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy as JetStreamAckPolicy
 from nats.js.api import ConsumerConfig, DeliverPolicy
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 
-from services.recorder.batch import MAX_BATCH_BYTES, Delivery, next_batch_size
+from services.recorder.batch import LONGEST, Delivery, next_age
+from services.recorder.pulling import Puller
 from services.runtime.nats.permissions import inbox
 
 #: Seconds before JetStream delivers again what was not acked. While ClickHouse is away longer, messages come again and
 #: are dropped; shorter would only mean more of that.
 ACK_WAIT: Final = 120.0
-#: Bytes the client holds for us. What does not fit is dropped and noticed (batch.InOrder); the next batch is smaller.
-_PENDING_BYTES: Final = 2 * MAX_BATCH_BYTES
 #: Messages delivered and not acked. A claim left by another writer is gathered whole before it is acked, and it may
 #: have been made with the largest `audit.batch_rows` there is.
 _MAX_ACK_PENDING: Final = 200_000
-#: Seconds; what is left of a batch's age is not worth a request below this (nats-py would send a negative expiry).
-_SHORTEST_FETCH: Final = 0.005
 
 
 class Source(NamedTuple):
@@ -49,21 +46,22 @@ class Intake:
     """Starts and stops the subscriber; a handler gets each batch with its last message, to ack all of it."""
 
     def __init__(self, broker: NatsBroker, source: Source, handler: Handler, *, rows: int, age: float) -> None:
-        """`rows` and `age` (seconds) bound a batch."""
+        """`rows` and `age` (seconds) bound a batch; the age grows where storing takes long (batch.next_age)."""
         self.source = source
-        self.age = age
+        #: Seconds that a message may wait here at most.
+        self.longest_age = LONGEST * age
         self._rows = rows
+        self._age = age
         self._handler = handler
-        self._pull: PullSub[Any] = PullSub(batch_size=rows, timeout=age, batch=True)
+        self._broker = broker
+        self._puller: Puller
         self._subscriber = broker.subscriber(
             config=ConsumerConfig(filter_subjects=list(source.subjects)),
             durable=source.durable,
             stream=JStream(source.stream, declare=False),
-            pull_sub=self._pull,
+            pull_sub=PullSub(batch_size=rows, timeout=age, batch=True),
             # FastStream's own default is an inbox that our NATS user may not hear.
             inbox_prefix=f"{inbox('recorder')}.".encode(),
-            pending_bytes_limit=_PENDING_BYTES,
-            pending_msgs_limit=2 * rows,
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
             decoder=_messages,
@@ -77,17 +75,22 @@ class Intake:
         with suppress(NotFoundError):
             await jetstream.delete_consumer(self.source.stream, self.source.durable)
         await jetstream.add_consumer(self.source.stream, self._consumer(stored))
-        await self._subscriber.start()
+        client, durable = self._broker.connection, self.source.durable
+        self._puller = Puller(client, self.source.stream, durable, rows=self._rows, age=self._age)
+        await self._puller.start()
+        try:
+            await self._subscriber.start()
+        except NatsError:
+            await self._puller.unsubscribe()
+            raise
         # The subscriber's task has not run yet: it finds ours.
-        self._subscriber.subscription = cast("Any", _Patient(self._subscriber.subscription))
+        theirs, self._subscriber.subscription = self._subscriber.subscription, cast("Any", self._puller)
+        assert theirs is not None
+        await theirs.unsubscribe()
 
     async def stop(self) -> None:
         """Take no more batches; waits for the one at hand, up to the broker's graceful timeout."""
         await self._subscriber.stop()
-
-    def shrink(self) -> None:
-        """Ask for half as many messages: they did not fit."""
-        self._pull.batch_size = max(1, self._pull.batch_size // 2)
 
     def _consumer(self, stored: int) -> ConsumerConfig:
         return ConsumerConfig(
@@ -101,35 +104,9 @@ class Intake:
         )
 
     async def _on_batch(self, messages: list[Msg]) -> None:
-        deliveries = [delivery(message) for message in messages]
-        self._pull.batch_size = next_batch_size(deliveries, self._rows)
-        await self._handler(deliveries, messages[-1])
-
-
-class _Patient:
-    """A pull subscription whose `fetch` says that time is up in the one way FastStream 0.7 understands.
-
-    nats-py raises asyncio's TimeoutError when the time ran out between its two requests; FastStream takes only its
-    subclass for the end of a batch, and drops the messages gathered so far on anything else.
-    """
-
-    def __init__(self, subscription: Any) -> None:
-        self._subscription = subscription
-
-    async def fetch(self, batch: int, timeout: float) -> list[Msg]:
-        """Up to `batch` messages within `timeout` seconds. Raises nats.errors.TimeoutError."""
-        if timeout < _SHORTEST_FETCH:
-            raise NatsTimeoutError
-        try:
-            messages: list[Msg] = await self._subscription.fetch(batch, timeout=timeout)
-        except (TimeoutError, APIError) as error:
-            raise NatsTimeoutError from error
-        return messages
-
-    async def unsubscribe(self) -> None:
-        """End it; a connection that is closed already has done so."""
-        with suppress(ConnectionClosedError):
-            await self._subscription.unsubscribe()
+        begun = time.monotonic()
+        await self._handler([delivery(message) for message in messages], messages[-1])
+        self._puller.age = next_age(self._age, time.monotonic() - begun)
 
 
 async def _messages(message: StreamMessage[list[Msg]]) -> list[Msg]:

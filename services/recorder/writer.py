@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 _RETRY: Final = 1.0
 #: Seconds between two looks at our consumer, or this many times a batch's age: what is sent must have come by then.
 _CHECK: Final = 2.0
-_CHECK_AGES: Final = 3
+_CHECK_AGES: Final = 2
 
 
 class StreamWriter:
@@ -134,7 +134,6 @@ class StreamWriter:
                 await self._pause(_RETRY)
             except OutOfOrder as error:
                 log.warning("consumer is made anew", stream=self.source.stream, reason=str(error))
-                self.intake.shrink()
 
     async def _turn(self) -> None:
         """From resuming to whatever ends it. Raises Deposed, OutOfOrder, NatsError, StoreUnavailable."""
@@ -148,7 +147,7 @@ class StreamWriter:
             await self.intake.start(self._jetstream, self.seat.position.stored)
             self._consuming = True
             try:
-                while not await self._pause(max(_CHECK, _CHECK_AGES * self.intake.age)):
+                while not await self._pause(max(_CHECK, _CHECK_AGES * self.intake.longest_age)):
                     await self._check_consumer()
             finally:
                 self._consuming = False

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.recorder.batch import Delivery, InOrder, OutOfOrder, next_batch_size, pieces, reaches, split_at
+from services.recorder.batch import Delivery, InOrder, OutOfOrder, next_age, pieces, reaches, split_at
 
 
 def some(*sequences: int, size: int = 1, pending: int = 0) -> list[Delivery]:
@@ -48,7 +48,7 @@ def test_a_claim_is_whole_when_its_end_has_come_or_is_gone() -> None:
     assert reaches(some(1, 2, pending=0), 5)
 
 
-def test_large_messages_are_asked_for_in_small_batches() -> None:
-    assert next_batch_size(some(1, 2, size=1000), wanted=5000, max_bytes=10_000) == 10
-    assert next_batch_size(some(1, size=10), wanted=5000, max_bytes=10_000) == 1000
-    assert next_batch_size([], wanted=5000) == 5000
+def test_a_batch_is_gathered_for_longer_where_storing_takes_long_up_to_a_bound() -> None:
+    assert next_age(0.5, took=0.01) == 0.5
+    assert next_age(0.5, took=0.4) == pytest.approx(1.2)
+    assert next_age(0.5, took=30) == 2.0

@@ -59,8 +59,8 @@ class AuditSettings(Section):
     dsn: Secret = Secret("chdb://clickhouse")
     #: Groups whose tokens may query.
     readers: tuple[str, ...] = ("auditors",)
-    #: Rows and age at which a batch is written.
-    batch_rows: int = Field(default=5000, ge=1, le=100_000)
+    #: Rows and age at which a batch is written; under load up to four times that age (recorder/batch.py).
+    batch_rows: int = Field(default=10_000, ge=1, le=100_000)
     batch_age: Seconds = 0.5
     #: How long events and frames are kept; `none` is for ever. The log's hashes stay (docs/proof.md).
     retention: Retention = None
