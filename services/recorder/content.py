@@ -71,7 +71,9 @@ def cut(data: bytes, kind: str) -> Cut:
     if not content:
         return Cut(data, b"")
     parts = Cut(orjson.dumps(document), orjson.dumps(content))
-    return parts if restored(*parts) == data else Cut(b"", data)
+    # As `restored` does, without parsing again what is still at hand.
+    _put_back(document, content)
+    return parts if orjson.dumps(document) == data else Cut(b"", data)
 
 
 def restored(raw: bytes, content: bytes) -> bytes:

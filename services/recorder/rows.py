@@ -124,7 +124,10 @@ def _blanked(table: Table, row: Row, event: Event) -> Row:
     operation = getattr(event, "operation", None)
     if operation is not None and not (operation.path and operation.path in operation.resources):
         blank = {index: value for index, value in blank.items() if value == ""}
-    return tuple(blank.get(index, value) for index, value in enumerate(row))
+    values = list(row)
+    for index, value in blank.items():
+        values[index] = value
+    return tuple(values)
 
 
 def _kind(subject: str) -> tuple[type[Event], Table, Callable[[Any], Row]]:

@@ -1,6 +1,7 @@
 """Seal the content of a batch's rows: the step between rows.py and ClickHouse. Pure; keyring.py has the keys."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from services.recorder import tables as t
 from services.recorder.content import content_key, seal, sealed_hash
@@ -9,14 +10,19 @@ from services.recorder.rows import Rows
 from services.recorder.tables import Table
 
 #: The tables whose last column is `content`.
-_CARRIERS: tuple[Table, ...] = (*t.WITH_CONTENT, t.SESSION_FRAMES, t.DEAD_LETTERS)
+_CARRIERS: Final[tuple[Table, ...]] = (*t.WITH_CONTENT, t.SESSION_FRAMES, t.DEAD_LETTERS)
+#: Where rows tell whose they are. A dead letter has no session that could be read: its key goes by its own id.
+_EVENT_ID: Final = {table: table.columns.index("event_id") for table in (*_CARRIERS, t.EVENTS)}
+_SESSION: Final = {
+    table: table.columns.index("event_id" if table is t.DEAD_LETTERS else "session_id") for table in _CARRIERS
+}
 
 
 def sessions(rows: Rows) -> list[str]:
     """Whose keys these rows need, each once, in the order of the rows."""
     wanted: dict[str, None] = {}
     for table in _CARRIERS:
-        session = _session_column(table)
+        session = _SESSION[table]
         for row in rows.get(table, ()):
             if row[-1]:
                 wanted[row[session]] = None
@@ -30,11 +36,10 @@ def sealed(rows: Rows, keys: Mapping[str, bytes]) -> Rows:
     for table in _CARRIERS:
         if table in rows:
             done[table] = [_sealed(table, row, keys, hashes) for row in rows[table]]
-    event_id = t.EVENTS.columns.index("event_id")
     for table, made in rows.items():
         if table is t.EVENTS:
             # The hash is of what the typed row carries: content stands once.
-            done[table] = [(*row[:-1], hashes[row[event_id]] if row[-1] else "") for row in made]
+            done[table] = [(*row[:-1], hashes[row[_EVENT_ID[table]]] if row[-1] else "") for row in made]
         elif table not in done:
             done[table] = made
     return done
@@ -44,12 +49,7 @@ def _sealed(table: Table, row: Row, keys: Mapping[str, bytes], hashes: dict[str,
     content = row[-1]
     if not content:
         return row
-    event_id = row[table.columns.index("event_id")]
-    closed = seal(content_key(keys[row[_session_column(table)]], event_id), event_id, content)
+    event_id = row[_EVENT_ID[table]]
+    closed = seal(content_key(keys[row[_SESSION[table]]], event_id), event_id, content)
     hashes[event_id] = sealed_hash(closed)
     return (*row[:-1], closed)
-
-
-def _session_column(table: Table) -> int:
-    """A dead letter has no session that could be read: its key goes by its own id."""
-    return table.columns.index("event_id" if table is t.DEAD_LETTERS else "session_id")
