@@ -1,4 +1,5 @@
-"""What is published about a settled approval: ApprovalResolved for the record, VerdictReached for the waiting ingress.
+"""What is published about a settled approval: ApprovalResolved for the record, VerdictReached for the waiting ingress,
+and ApprovalUsed in place of an ingress that died with what was approved.
 
 Pure, and the same bytes every time: after a crash any copy publishes again, and both the stream's duplicate window
 and whoever reads by `event_id` see one event.
@@ -8,7 +9,7 @@ import hashlib
 from datetime import datetime
 
 from schemas.approvals import Grant
-from schemas.events import ApprovalResolved, ApprovalState, GrantRevoked, VerdictReached
+from schemas.events import ApprovalResolved, ApprovalState, ApprovalUsed, GrantRevoked, Outcome, VerdictReached
 from schemas.verdicts import Decision, Verdict
 from services.approver.record import Held
 
@@ -68,6 +69,22 @@ def revoked(record: Held, grant: Grant, by: str, reason: str) -> GrantRevoked:
         grant_id=grant.grant_id,
         revoked_by=by,
         reason=reason,
+    )
+
+
+def lost(record: Held) -> ApprovalUsed:
+    """How an operation ended of which nobody can tell: its ingress spent the approval and is gone."""
+    request = record.request
+    assert record.spent_by
+    return ApprovalUsed(
+        event_id=_event_id(record.approval_id, "lost", record.history[-1].at),
+        ingress=record.spender,
+        session_id=request.session_id,
+        traceparent=request.traceparent,
+        approval_id=record.approval_id,
+        operation_id=record.spent_by,
+        outcome=Outcome.UNKNOWN,
+        error="the gateway process that ran it is gone",
     )
 
 

@@ -13,7 +13,7 @@ from nats.js.errors import KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from schemas import subjects
-from schemas.events import ApprovalResolved, VerdictReached
+from schemas.events import ApprovalResolved, ApprovalUsed, VerdictReached
 from services.approver import announcement, binding
 from services.approver.record import Held
 from services.approver.store import Approvals
@@ -43,6 +43,10 @@ class Announcer:
             state=str(record.resolution),
         )
 
+    async def announce_lost(self, record: Held) -> None:
+        """Say that nobody knows how the approved operation ended. Raises what the bus raises."""
+        await self._publish(announcement.lost(record))
+
     async def _give_grant(self, record: Held) -> None:
         if (grant := binding.grant(record, self.key)) is None:
             return
@@ -52,7 +56,7 @@ class Announcer:
         except KeyWrongLastSequenceError:
             return  # another copy gave it, or this one before a crash; it may have been revoked since
 
-    async def _publish(self, event: ApprovalResolved | VerdictReached) -> None:
+    async def _publish(self, event: ApprovalResolved | ApprovalUsed | VerdictReached) -> None:
         headers = {"Nats-Msg-Id": event.event_id}
         await self.jetstream.publish(subjects.of(event), event.model_dump_json().encode(), headers=headers)
 

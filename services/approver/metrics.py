@@ -62,7 +62,7 @@ class Metrics:
             return (clock() - waiting[0]).total_seconds() if waiting else 0.0
 
         self.pending.set_function(lambda: sum(entry.open for entry in watching.entries()))
-        self.unannounced.set_function(lambda: sum(not entry.open for entry in watching.entries()))
+        self.unannounced.set_function(lambda: sum(not (entry.open or entry.announced) for entry in watching.entries()))
         self.oldest.set_function(oldest)
 
     def watch_channel(self, name: str, check: Callable[[], bool | str]) -> None:

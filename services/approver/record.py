@@ -44,6 +44,16 @@ class Held(ApprovalRecord):
         return tuple(requirement.rule for requirement in self.request.terms.requirements)
 
     @property
+    def spender(self) -> str:
+        """The ingress that spent it; empty while nothing has."""
+        return next((step.by for step in reversed(self.history) if step.state is ApprovalState.SPENT), "")
+
+    @property
+    def running(self) -> bool:
+        """Whether something used it and how that ended is not known yet."""
+        return self.state is ApprovalState.SPENT and self.use is None
+
+    @property
     def header_fields(self) -> tuple[str, ...]:
         """Of an HTTP request, `name: value` of each header field that the approval covers, masked."""
         return tuple(map(str, self.request.operation.attributes.get("fields", ())))

@@ -1,4 +1,4 @@
-"""Makes good what time or a crash left: expires, reminds, escalates, withdraws for dead ingresses, announces, tells.
+"""Makes good what time or a crash left: expires, reminds, escalates, speaks for dead ingresses, announces, tells.
 
 Runs in every copy. Each step is a compare-and-set or a publish that is deduplicated, so that copies which sweep at
 once do no harm.
@@ -68,7 +68,11 @@ class Sweeper:
             return
         entries, now = self.watching.entries(), self.clock()
         await self._expire([entry for entry in entries if entry.open and entry.expires_at <= now])
-        await self._withdraw([entry for entry in entries if entry.open and entry.wait_seconds > 0])
+        waiting = [entry for entry in entries if entry.open and entry.wait_seconds > 0]
+        running = [entry for entry in entries if entry.announced and entry.spender]
+        gone = await self._gone({entry.ingress for entry in waiting} | {entry.spender for entry in running})
+        await self._withdraw(waiting, gone)
+        await self._tell_lost([entry for entry in running if entry.spender in gone])
         late = timedelta(seconds=GRACE)
         settled = [entry for entry in entries if not entry.open and not entry.announced]
         await self._announce([entry for entry in settled if entry.resolved_at + late <= now])
@@ -98,8 +102,13 @@ class Sweeper:
         for entry in due[:MAX_PER_TICK]:
             self.notifier.start(entry.approval_id)
 
-    async def _withdraw(self, waiting: list[Entry]) -> None:
-        gone = await self._gone({entry.ingress for entry in waiting})
+    async def _tell_lost(self, due: list[Entry]) -> None:
+        for entry in due[:MAX_PER_TICK]:
+            record = await self.desk.approvals.load(entry.approval_id)
+            if record and record.running:
+                await self.announcer.announce_lost(record)
+
+    async def _withdraw(self, waiting: list[Entry], gone: dict[str, datetime]) -> None:
         due = [entry for entry in waiting if entry.ingress in gone and _waited(entry, gone[entry.ingress])]
         for entry in due[:MAX_PER_TICK]:
             await self.desk.decide(entry.approval_id, Withdraw("the gateway process that held the caller is gone"))

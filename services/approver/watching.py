@@ -1,4 +1,4 @@
-"""The approvals that still need something: open, or settled and not yet announced, or not yet told everywhere.
+"""The approvals that still need something: open, settled and not yet announced or told everywhere, or running.
 
 Only what the sweeper, the list and the metrics need of each (`following`).
 """
@@ -30,6 +30,8 @@ class Entry:
     connector: str
     groups: frozenset[str]
     ingress: str
+    #: The ingress that runs what was approved, until it says how that ended; else empty.
+    spender: str
     requested_at: datetime
     expires_at: datetime
     resolved_at: datetime
@@ -54,7 +56,8 @@ class Watching(Following[Entry]):
 
 def _entry_in(_: str, value: bytes) -> Entry | None:
     record = Held.model_validate_json(value)
-    return entry_of(record) if record.open or not record.announced or record.untold else None
+    needy = record.open or not record.announced or record.untold or record.running
+    return entry_of(record) if needy else None
 
 
 def entry_of(record: Held) -> Entry:
@@ -69,6 +72,7 @@ def entry_of(record: Held) -> Entry:
         connector=request.connector.name,
         groups=groups_concerned(request.terms),
         ingress=request.ingress,
+        spender=record.spender if record.running else "",
         requested_at=request.at,
         expires_at=request.terms.expires_at,
         resolved_at=record.resolved_at,

@@ -15,9 +15,9 @@ from nats.js.kv import KeyValue
 
 from examples.slack_standin import Limits, SlackStandin
 from schemas import subjects
-from schemas.approvals import ApprovalRecord
+from schemas.approvals import ApprovalRecord, Step, Use
 from schemas.base import new_id
-from schemas.events import ApprovalState, ApprovalWithdrawn
+from schemas.events import ApprovalState, ApprovalWithdrawn, Outcome
 from schemas.verdicts import Decision
 from services.approver import binding, pending
 from services.approver.record import Held
@@ -27,7 +27,7 @@ from services.runtime import keys
 from services.runtime.settings.approvals import ApprovalSettings
 from services.runtime.tasks import TaskGroup
 from tests.approver.builders import person, question
-from tests.approver.conftest import PEOPLE, World
+from tests.approver.conftest import PEOPLE, World, events
 from tests.conftest import until
 
 
@@ -88,7 +88,7 @@ async def _keys(bucket: KeyValue) -> list[str]:
         return []
 
 
-async def _leave(world: World, *, announced: bool, spent: bool = False) -> Held:
+async def _leave(world: World, *, announced: bool, spent: bool = False, by: str = "ingress-1") -> Held:
     """The entry as a copy left it that was killed right after the decision."""
     request = question(now=None)
     record = Held(request=request, history=())
@@ -98,7 +98,9 @@ async def _leave(world: World, *, announced: bool, spent: bool = False) -> Held:
     signed = signed.model_copy(update={"announced": announced})
     if spent:
         signed = Held.model_validate(ApprovalRecord(**signed.model_dump(exclude={"grant_seconds"})).model_dump())
-        signed = signed.model_copy(update={"state": ApprovalState.SPENT, "spent_by": new_id()})
+        step = Step(at=request.at, state=ApprovalState.SPENT, by=by)
+        spent_now = {"state": ApprovalState.SPENT, "spent_by": new_id(), "history": (*signed.history, step)}
+        signed = signed.model_copy(update=spent_now)
     bucket = await (await world.bus.connect("approver")).jetstream().key_value(subjects.APPROVALS_BUCKET)
     await bucket.create(request.approval_id, signed.model_dump_json().encode())
     return signed
@@ -116,6 +118,29 @@ async def test_a_decision_that_was_not_announced_is_announced_by_any_copy_once(w
     assert [event.approval_id for event in await world.resolutions()] == [left.approval_id]
     grants = await world.policy.jetstream().key_value(subjects.GRANTS_BUCKET)
     assert (await grants.get(left.grant_id or "")).value
+
+
+async def test_what_died_with_its_ingress_is_said_to_have_ended_unknown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.approver.sweeper.INGRESS_TTL", 0.5)
+    bucket = await world.ingress.jetstream().key_value(subjects.INGRESSES_BUCKET)
+    announcing = TaskGroup("test")
+    announcing.start(announce(bucket, "alive"), "sign of life")
+    await until(lambda: _keys(bucket))
+    running = await _leave(world, announced=True, spent=True, by="alive")
+    lost = await _leave(world, announced=True, spent=True, by="dead")
+    await world.approver()
+    await world.approver()
+
+    async def noted() -> Use | None:
+        return (await world.record(lost.approval_id)).use
+
+    use = await until(noted)
+    assert (use.outcome, use.operation_id) == (Outcome.UNKNOWN, lost.spent_by)
+    assert (await world.record(running.approval_id)).use is None
+    assert len(await events(await world.bus.connect("admin"), subjects.APPROVALS_USED)) == 1
+    await announcing.cancel()
 
 
 async def test_one_that_ingress_spent_meanwhile_is_announced_as_approved(world: World) -> None:

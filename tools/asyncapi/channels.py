@@ -39,7 +39,10 @@ PUBLISHERS: dict[str, tuple[tuple[Role, str], ...]] = {
     "ApprovalResolved": (("approver", _REPEATED),),
     "ApprovalWithdrawn": (("ingress", _OUTBOX),),
     "ApprovalPreviewed": (("ingress", _OUTBOX),),
-    "ApprovalUsed": (("ingress", _OUTBOX),),
+    "ApprovalUsed": (
+        ("ingress", _OUTBOX),
+        ("approver", f"With outcome `unknown`, for an ingress that is gone. {_REPEATED}"),
+    ),
     "GrantRevoked": (("approver", _REPEATED),),
     "ContentErased": (
         ("admin", "By `countersign audit erase`, which awaits JetStream's ack."),

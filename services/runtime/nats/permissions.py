@@ -102,6 +102,7 @@ _TABLE: dict[Role, Permissions] = {
         publish=(
             s.VERDICTS_OF_PEOPLE,
             s.APPROVALS_RESOLVED,
+            s.APPROVALS_USED,
             s.APPROVALS_REVOKED,
             *_write_bucket(s.APPROVALS_BUCKET),
             *_write_bucket(s.GRANTS_BUCKET),
