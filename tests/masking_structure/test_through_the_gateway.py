@@ -129,3 +129,42 @@ async def test_a_reply_that_cannot_be_masked_is_refused(masked_gateway: Gateway)
     async with gateway.call("GET", "/vendor/x") as response:
         assert response.status == 502
         assert (await response.json(content_type=None))["error"]["code"] == "mask_failed"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reply", "action"),
+    [
+        (
+            "v1beta/models/gemini-2.5-pro:generateContent",
+            {"contents": [{"role": "user", "parts": [{"text": "ask bob@example.com"}]}]},
+            {
+                "candidates": [
+                    {"content": {"parts": [{"text": "a@b.com"}]}, "logprobsResult": {"chosen": ["a", "@b.com"]}}
+                ]
+            },
+            "llm.chat",
+        ),
+        (
+            "api/chat",
+            {"model": "llama", "stream": False, "messages": [{"role": "user", "content": "ask bob@example.com"}]},
+            {"model": "llama", "message": {"content": "a@b.com"}, "logprobs": [{"token": "a"}], "done": True},
+            "llm.chat",
+        ),
+    ],
+    ids=["gemini", "ollama"],
+)
+async def test_other_providers_calls_are_known_by_their_paths(
+    masked_gateway: Gateway, path: str, body: dict[str, Any], reply: dict[str, Any], action: str
+) -> None:
+    """So that findings are told by role, and what says an answer token by token is left out."""
+    gateway = await masked_gateway.boot()
+    gateway.upstream.answer = lambda *_: web.json_response(reply)
+    async with gateway.call("POST", f"/vendor/{path}", json=body) as response:
+        text = await response.text()
+    operation = gateway.attempts[0].operation
+    assert operation.action == action
+    assert operation.attributes["model"] == body.get("model", "gemini-2.5-pro")
+    assert operation.attributes["findings_by_role"] == {"user": {"EMAIL": 1}}
+    assert "[EMAIL]" in text
+    assert '"token"' not in text
+    assert "@b.com" not in text

@@ -3,6 +3,7 @@
 Known by path and shape of the body, not by host: any OpenAI-compatible server has the same paths.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from schemas.base import Json
 from services.ingress.content import Content
 
-#: Last segments of the path to the action (OpenAI API reference; Anthropic API reference, Messages).
+#: Last segments of the path to the action (OpenAI API reference; Anthropic API reference, Messages; Ollama API).
 _ACTIONS = {
     ("chat", "completions"): "llm.chat",
     ("messages",): "llm.chat",
@@ -23,6 +24,17 @@ _ACTIONS = {
     ("audio", "transcriptions"): "llm.audio",
     ("audio", "speech"): "llm.audio",
     ("moderations",): "llm.moderations",
+    ("api", "chat"): "llm.chat",
+    ("api", "generate"): "llm.completions",
+    ("api", "embed"): "llm.embeddings",
+}
+#: What a path of Gemini's asks of the model it names: `/v1beta/models/gemini-2.5-pro:generateContent`.
+_GEMINI = {
+    "generatecontent": "llm.chat",
+    "streamgeneratecontent": "llm.chat",
+    "embedcontent": "llm.embeddings",
+    "batchembedcontents": "llm.embeddings",
+    "counttokens": "llm.tokens",
 }
 Look = Callable[[str], str]
 """Makes of a name what may be recorded."""
@@ -56,10 +68,12 @@ def classify(method: str, path: str, content: Content, look: Look = str) -> LlmC
         return None
     body = content.json
     if isinstance(body, dict):
-        if not isinstance(body.get("model"), str):
+        named = call.model or body.get("model")
+        if not isinstance(named, str):
             return None
-        model = _name(body["model"], look)
-        return LlmCall(call.action, model, {"model": model, **_facts(body, look)})
+        model = _name(named, look)
+        facts = _facts(body, look)
+        return LlmCall(call.action, model, {"model": model, **facts, "stream": facts["stream"] or call.streams})
     # A rule about models must not be escaped by a body that is too long or odd for us to read, and not for the model.
     return LlmCall(call.action, unread=True) if content.raw and body is None and call.certain else None
 
@@ -69,15 +83,22 @@ class _Call(NamedTuple):
 
     action: str
     certain: bool
+    #: Gemini's paths name the model, and say whether the answer streams.
+    model: str = ""
+    streams: bool = False
 
 
 @lru_cache(MAX_KNOWN_PATHS)
 def _call_of(path: str) -> _Call | None:
+    model, _, method = re.sub("%3a", ":", path.rpartition("/")[2], flags=re.IGNORECASE).rpartition(":")
+    if model and (action := _GEMINI.get(method.lower())):
+        return _Call(action, True, model, method.lower().startswith("stream"))
     segments = tuple(segment for segment in path.lower().split("/") if segment)
     for length in (2, 1):
         if action := _ACTIONS.get(segments[-length:]):
             before = segments[:-length]
-            return _Call(action, length == 2 or not before or "v1" in before[-1:] or "openai" in before)
+            certain = length == 2 and segments[-2] != "api"
+            return _Call(action, certain or not before or "v1" in before[-1:] or "openai" in before)
     return None
 
 
@@ -87,7 +108,7 @@ def _name(text: Any, look: Look) -> str:
 
 
 def _facts(body: dict[str, Any], look: Look) -> Json:
-    messages = body.get("messages", body.get("input", []))
+    messages = body.get("messages", body.get("input", body.get("contents", [])))
     facts: Json = {"stream": body.get("stream") is True, "tools": _tools(body, look)}
     if isinstance(messages, list):
         facts["messages"] = len(messages)
