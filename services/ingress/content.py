@@ -4,9 +4,11 @@ What cannot be read is `opaque`: it is never taken for empty, so a rule that nee
 bytes are text is decided by the bytes: a declared type never hides UTF-8 from inspection.
 """
 
+import json
+import re
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -25,6 +27,10 @@ ASCII_BASED = frozenset(
 READABLE = ASCII_BASED | {"utf-16", "utf-16le", "utf-16be", "utf-16-le", "utf-16-be"}
 
 
+#: RFC 6838, section 4.2.
+_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9*][a-z0-9!#$&^_.+-]{0,126}")
+
+
 @dataclass(frozen=True)
 class MediaType:
     """`application/json; charset=utf-8`, taken apart (RFC 9110, section 8.3.1)."""
@@ -38,20 +44,30 @@ class MediaType:
         return self.name == "application/json" or self.name.endswith("+json")
 
     @property
+    def is_parts(self) -> bool:
+        """A multipart body, which is read as text."""
+        return self.name.startswith("multipart/")
+
+    @property
     def is_event_stream(self) -> bool:
         """Server-sent events."""
         return self.name == "text/event-stream"
 
 
+@lru_cache(256)
 def media_type(value: str) -> MediaType:
-    """Parse a Content-Type field; an unknown charset is kept as it stands, and decoding it will fail."""
+    """Parse a Content-Type field; an unknown charset is kept as it stands, and decoding it will fail.
+
+    What is no type has no name: it is recorded, so it must not be a place for anything else.
+    """
     name, *parameters = value.split(";")
     charset = "utf-8"
     for parameter in parameters:
         key, _, given = parameter.partition("=")
         if key.strip().lower() == "charset":
             charset = given.strip().strip('"').lower() or charset
-    return MediaType(name.strip().lower(), charset)
+    name = name.strip().lower()
+    return MediaType(name if _TYPE.fullmatch(name) else "", charset)
 
 
 def coding_of(fields: CIMultiDict[str] | CIMultiDictProxy[str]) -> str:
@@ -131,12 +147,23 @@ class Content:
     def json(self) -> Any:
         """Parsed, when it is declared or looks like JSON and is whole; else None."""
         text = self.text
-        if text is None or not self.complete or not (self.media.is_json or text[:1] in "{["):
+        if text is None or not self.complete:
+            return None
+        text = text.lstrip("\ufeff \t\r\n")
+        if not (self.media.is_json or text[:1] in ("{", "[")):
             return None
         try:
             return orjson.loads(text)
         except ValueError:
-            return None
+            return _json_of_python(text)
+
+
+def _json_of_python(text: str) -> Any:
+    """As Python's servers read it: with NaN, lone surrogates and control characters, which orjson refuses."""
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _unpacked(data: bytes, coding: str, limit: int, *, whole: bool) -> bytes | None:

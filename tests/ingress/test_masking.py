@@ -133,6 +133,41 @@ async def test_findings_per_role_are_facts_for_policy(gateway: Gateway) -> None:
     assert operation.attributes["findings_by_role"] == {"user": {"AWS_ACCESS_KEY_ID": 1}}
 
 
+async def test_a_body_that_cannot_be_read_does_not_hide_that_a_model_is_called(gateway: Gateway) -> None:
+    """Rules about `llm.chat` apply, and those that need the content see that they do not have it."""
+    await gateway.boot(limits={"inspection_window": 1000})
+    chat, content = "/vendor/v1/chat/completions", {"role": "user", "content": ADDRESS}
+    bodies = {
+        "padded": json.dumps({"model": "m", "messages": [content], "pad": "x" * 2000}),
+        "broken": '{"model": "m",',
+        "python's": json.dumps({"model": "m", "messages": [content], "top_p": float("nan")}),
+    }
+    seen = {}
+    for name, body in bodies.items():
+        async with gateway.call("POST", chat, data=body.encode(), headers={"Content-Type": "application/json"}):
+            operation = gateway.attempts[-1].operation
+            seen[name] = (operation.action, operation.complete, operation.attributes.get("model"))
+    assert seen["padded"] == seen["broken"] == ("llm.chat", False, None)
+    assert seen["python's"] == ("llm.chat", True, "m")
+    assert gateway.attempts[-1].operation.attributes["findings_by_role"] == {"user": {"EMAIL": 1}}
+    async with gateway.call("POST", "/vendor/channels/1/messages", data=b"hello, all of you"):
+        assert gateway.attempts[-1].operation.action == "http.post"
+
+
+async def test_names_among_the_facts_of_a_model_call_are_masked(gateway: Gateway) -> None:
+    await gateway.boot()
+    tools = [{"type": "function", "function": {"name": KEY}}]
+    messages = [{"role": ADDRESS, "content": f"my key is {KEY}"}]
+    await send(gateway, {"model": ADDRESS, "tools": tools, "messages": messages}, "/vendor/v1/chat/completions")
+    async with gateway.call("POST", "/vendor/x", data=b"1", headers={"Content-Type": f"text/{ADDRESS}"}):
+        assert gateway.attempts[1].operation.attributes["media_type"] == ""
+    operation = gateway.attempts[0].operation
+    assert operation.attributes["model"].startswith("EMAIL#")
+    assert operation.attributes["tools"][0].startswith("AWS_ACCESS_KEY_ID#")
+    await gateway.outcome(2)
+    assert not [raw for raw in gateway.raw if KEY.encode() in raw or b"lovelace" in raw]
+
+
 async def test_while_the_vault_is_away_no_placeholder_goes_out(gateway: Gateway) -> None:
     await gateway.boot()
     admin = (await gateway.bus.connect("admin")).jetstream()

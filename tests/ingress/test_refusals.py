@@ -190,6 +190,10 @@ TARGETS = [
     "//vendor/x",
     "/vendor/%zz",
     "/vendor/..;/x",
+    "/vendor/v1/%61dmin",
+    "/vendor/v1/a%2Dmin",
+    "/vendor/%7Eadmin",
+    "/vendor//admin",
     "/Vendor/x",
 ]
 

@@ -1,7 +1,8 @@
 """The request target: which connector, which upstream path; or why it is refused (RFC 9112, section 3.2).
 
-Only origin-form is taken. What a proxy and an upstream could read differently (dot segments, encoded slashes and
-dots, backslashes, control characters) is refused rather than normalised, since policy judges the path it sees.
+Only origin-form is taken. What a proxy and an upstream could read differently (dot segments, empty ones, encoded
+slashes, dots and letters, backslashes, control characters) is refused rather than normalised, since policy judges the
+path it sees.
 """
 
 import re
@@ -20,6 +21,9 @@ _DOT_SEGMENT = re.compile(r"^(?:\.|%2e){1,2}(?:;.*)?$", re.IGNORECASE)
 #: Encoded slash, backslash, NUL and line breaks, and anything that is not a printable ASCII character.
 _AMBIGUOUS = re.compile(r"%(?:2f|5c|00|0a|0d)|[^\x21-\x7e]|[\\\"<>^`{|}]", re.IGNORECASE)
 _UNENCODED = re.compile(r"[^\x21-\x7e]")
+#: Letters, digits and `-._~` percent-encoded: the same address to an upstream, another one to a rule that reads it. No
+#: client should write them so (RFC 3986, section 2.3).
+_NEEDLESS = re.compile(r"%(?:2[de]|3[0-9]|[46][1-9a-f]|[57][0-9a]|5f|7e)", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
@@ -83,6 +87,10 @@ def _split(path: str) -> tuple[str, str]:
 def _check_path(path: str) -> None:
     if _BAD_ESCAPE.search(path) or _AMBIGUOUS.search(path):
         raise TargetRefused("the path holds a character or escape that an upstream could read differently")
+    if "%" in path and _NEEDLESS.search(path):
+        raise TargetRefused("the path holds a letter, digit or one of -._~ percent-encoded, which is not to be encoded")
+    if "//" in path:
+        raise TargetRefused("the path holds an empty segment, which upstreams read differently")
     if any(_DOT_SEGMENT.match(segment) for segment in path.split("/")):
         raise TargetRefused("the path holds a dot segment")
     if _DOT_SEGMENT.match(unquote(path.rsplit("/", 1)[-1])):
