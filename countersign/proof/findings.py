@@ -46,6 +46,10 @@ class LogReport:
     unsealed: int = 0
     #: Leaves whose rows were dropped because they were old, by the recorder's signed word.
     expired: int = 0
+    #: Leaves at the log's beginning that this word is about.
+    dropped: int = 0
+    #: Epoch and sequence of the last of them.
+    dropped_to: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -66,6 +70,10 @@ class Report:
         self.found += 1
         if len(self.findings) < LISTED:
             self.findings.append(finding)
+
+    def dropped_to(self, stream: str) -> tuple[int, int]:
+        """Epoch and sequence up to which a stream's rows may be gone: its log was verified before."""
+        return max((log.dropped_to for log in self.logs if log.stream == stream), default=(0, 0))
 
     @property
     def ok(self) -> bool:

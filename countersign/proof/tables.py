@@ -1,8 +1,8 @@
 """Typed tables against the events: every row is what the event's bytes say, once, and nothing else is there.
 
-Messages are taken in windows of their sequence: the bytes of a window, and its rows of every typed table. The expected
-rows are made again from the bytes (services/recorder/proof/retyping.py) and compared column by column. Windows are
-independent, so that several processes compare while this one reads.
+Messages are taken in windows of their sequence (windows.py): the bytes of a window, and its rows of every typed table.
+The expected rows are made again from the bytes (services/recorder/proof/retyping.py) and compared column by column.
+Windows are independent, so that several processes compare while this one reads.
 """
 
 import os
@@ -17,7 +17,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from countersign.proof.findings import Finding, Report
+from countersign.proof.windows import Window as Span
+from countersign.proof.windows import windows
 from countersign.record import QueryRefused, Record, lines, rows
+from schemas.subjects import AUDIT_STREAM
 from services.recorder import tables as t
 from services.recorder.proof.retyping import NotComparable, Stored, differing, expected
 from services.recorder.row_values import NotAnEvent, Row
@@ -39,7 +42,10 @@ _AHEAD: Final = 4
 #: Tables whose rows come from events, and how content is compared in them: by the hash that the event's row has.
 TYPED: Final = tuple(table for table in t.WRITING_ORDER if table not in (t.DEAD_LETTERS, t.EVENTS, t.SESSION_FRAMES))
 _BOUNDS: Final = """
-SELECT min(stream_seq) AS first, max(stream_seq) AS last, count() AS n FROM {table}
+SELECT max(stream_seq) AS last, count() AS n FROM {table}
+"""
+_COUNTED: Final = """
+SELECT intDiv(stream_seq, {width}) AS place, count() AS n FROM {table} WHERE stream_seq < {end} GROUP BY place
 """
 #: So that 64-bit integers and floats come as JSON numbers, whatever an account's profile says.
 _SETTINGS: Final = {"output_format_json_quote_64bit_integers": "0", "output_format_json_quote_64bit_floats": "0"}
@@ -52,6 +58,8 @@ class Window(NamedTuple):
     tables: list[tuple[str, list[str], list[bytes]]]
     #: Events whose bytes are content whole, opened.
     whole: dict[str, bytes]
+    #: Epoch and sequence up to which typed rows may be gone, because a retention takes them before their events.
+    dropped_to: tuple[int, int]
 
 
 class Outcome(NamedTuple):
@@ -69,14 +77,15 @@ def verify_tables(record: Record, report: Report, patience: float = IN_FLIGHT) -
     """
     columns = _columns(record)
     for raw, typed in ((t.EVENTS, TYPED), (t.SESSION_FRAMES, ())):
-        first, end, count = _bounds(record, (raw, *typed))
+        end, count = _bounds(record, (raw, *typed))
         _await_events(record, raw, end, patience)
         with _workers(count) as submit:
             pending: list[Future[Outcome]] = []
-            for window in _windows(record, columns, raw, typed, range(first, end, WINDOW), end):
-                pending.append(submit(window))
-                if len(pending) > _AHEAD:
-                    _take(pending.pop(0), report)
+            for place in _places(record, (raw, *typed), end):
+                for window in _read(record, columns, (raw, *typed), place):
+                    pending.append(submit(window._replace(dropped_to=report.dropped_to(AUDIT_STREAM))))
+                    if len(pending) > _AHEAD:
+                        _take(pending.pop(0), report)
             for future in pending:
                 _take(future, report)
 
@@ -105,20 +114,27 @@ def _here(window: Window) -> "Future[Outcome]":
     return future
 
 
-def _bounds(record: Record, tables: Iterable[Table]) -> tuple[int, int, int]:
-    """First sequence, end, and number of messages, over all tables: a row that nobody knows may be anywhere."""
+def _bounds(record: Record, tables: Iterable[Table]) -> tuple[int, int]:
+    """Where the sequences end and how many messages there are, over all tables: a row may be where no event is."""
     found = [rows(record, _BOUNDS.format(table=table.name))[0] for table in tables]
-    there = [row for row in found if int(row["n"])]
-    if not there:
-        return 0, 0, 0
-    first, last = min(int(row["first"]) for row in there), max(int(row["last"]) for row in there)
-    return first, last + 1, max(int(row["n"]) for row in there)
+    there = [(int(row["last"]) + 1, int(row["n"])) for row in found if int(row["n"])]
+    return (max(end for end, _ in there), max(count for _, count in there)) if there else (0, 0)
+
+
+def _places(record: Record, tables: Iterable[Table], end: int) -> Iterator[Span]:
+    """Where there is anything below `end`."""
+    counted: dict[int, int] = defaultdict(int)
+    for table in tables:
+        for row in rows(record, _COUNTED.format(table=table.name, width=WINDOW, end=end)):
+            counted[int(row["place"])] = max(counted[int(row["place"])], int(row["n"]))
+    for place in windows(sorted(counted.items()), WINDOW, WINDOW):
+        yield Span(place.first, min(place.end, end))
 
 
 def _await_events(record: Record, raw: Table, end: int, patience: float) -> None:
     """Return when the events reach `end`, or when they have had their time: then rows without events were added."""
     deadline = time.monotonic() + patience
-    while _bounds(record, (raw,))[1] < end and time.monotonic() < deadline:
+    while _bounds(record, (raw,))[0] < end and time.monotonic() < deadline:
         time.sleep(_LOOK)
 
 
@@ -138,28 +154,21 @@ def _columns(record: Record) -> dict[str, dict[str, str]]:
     return asked
 
 
-def _windows(
-    record: Record, columns: dict[str, dict[str, str]], raw: Table, typed: tuple[Table, ...], starts: range, last: int
-) -> Iterator[Window]:
-    for first in starts:
-        yield from _read(record, columns, (raw, *typed), first, min(first + WINDOW, last))
-
-
 def _read(
-    record: Record, columns: dict[str, dict[str, str]], tables: tuple[Table, ...], first: int, end: int
+    record: Record, columns: dict[str, dict[str, str]], tables: tuple[Table, ...], place: Span
 ) -> Iterator[Window]:
     """One window, or its halves where it is too much for one answer."""
     try:
-        found = [_rows_of(record, columns, table, first, end) for table in tables]
+        found = [_rows_of(record, columns, table, *place) for table in tables]
     except QueryRefused as error:
-        if error.code != _TOO_MUCH or end - first < 2:
+        if error.code != _TOO_MUCH or place.end - place.first < 2:
             raise
-        middle = (first + end) // 2
-        yield from _read(record, columns, tables, first, middle)
-        yield from _read(record, columns, tables, middle, end)
+        middle = (place.first + place.end) // 2
+        yield from _read(record, columns, tables, Span(place.first, middle))
+        yield from _read(record, columns, tables, Span(middle, place.end))
         return
-    rejected = _rows_of(record, columns, t.DEAD_LETTERS, first, end)
-    yield Window([*found, rejected], _opened_whole(record, found[0]))
+    rejected = _rows_of(record, columns, t.DEAD_LETTERS, *place)
+    yield Window([*found, rejected], _opened_whole(record, found[0]), (0, 0))
 
 
 def _rows_of(
@@ -202,7 +211,7 @@ def compare(window: Window) -> Outcome:
     rejected = {(seq, row[reason].partition(":")[0]) for (seq, _), some in letters.items() for row in some}
     findings: list[Finding] = []
     for line in raw_rows:
-        findings += _compare_one(_RAW[raw_name], _loads(line), typed, rejected, window.whole)
+        findings += _compare_one(_RAW[raw_name], _loads(line), typed, rejected, window)
     for name, left in typed.items():
         findings += [Finding("added", name, "no event says this", *key) for key, some in left.items() if some]
     return Outcome(len(raw_rows), findings)
@@ -221,19 +230,20 @@ def _compare_one(
     row: list[Any],
     typed: dict[str, _ByEvent],
     rejected: set[tuple[int, str]],
-    whole: dict[str, bytes],
+    window: Window,
 ) -> Iterator[Finding]:
     """One event: its own columns, then its typed row, which is taken out of `typed`."""
     event_id, hash_ = row[_EVENT_ID[raw.name]], row[_HASH[raw.name]]
     stream, epoch, seq, published_at, subject, text = (row[at] for at in _STORED[raw.name])
-    data = text.encode("utf-8", "surrogatepass") or whole.get(event_id, b"")
+    data = text.encode("utf-8", "surrogatepass") or window.whole.get(event_id, b"")
     if not data and hash_:
         try:
             table = table_of(subject)
         except NotAnEvent as error:
             yield Finding("changed", raw.name, str(error), seq, event_id)
             return
-        if (seq, table.name) not in rejected:
+        gone = (epoch, seq) <= window.dropped_to and not typed.get(table.name, {}).get((seq, event_id))
+        if (seq, table.name) not in rejected and not gone:
             yield from _compare_closed(table, typed, (seq, event_id), hash_)
         return
     try:
@@ -246,7 +256,8 @@ def _compare_one(
             yield from _differences(table, row, values, seq, event_id)
             continue
         there = typed[table.name].pop((seq, event_id), [])
-        if not there and (seq, table.name) not in rejected:
+        gone = (epoch, seq) <= window.dropped_to and table is not t.ERASURES
+        if not there and (seq, table.name) not in rejected and not gone:
             yield Finding("missing", table.name, "its event is in the log", seq, event_id)
         if len(there) > 1:
             yield Finding("duplicated", table.name, f"the row is there {len(there)} times", seq, event_id)

@@ -5,7 +5,9 @@ was made anew (its sequences start at 1 again) or restored from a backup (they g
 missing is read again and compared, event by event, with what is there: nothing is lost, and nothing is there twice.
 
 `epoch` tells the incarnations of a stream apart: its creation in microseconds since 1970, or, when it went back in
-time, the moment that this was noticed.
+time, the moment that this was noticed. The database is believed least: an epoch that only it knows, while entry and
+stream agree, was written there by somebody else, or by us before NATS came back from a backup. Nothing goes on under
+it; a new epoch begins, and all of the stream is compared with what is there.
 """
 
 from dataclasses import dataclass
@@ -50,6 +52,9 @@ class Place:
 
 def resume(position: Position, stream: StreamState, recorded: Recorded, now: int) -> Place | None:
     """Where to go on, or None where the entry says; `now` in microseconds since 1970."""
+    if recorded.epoch > now or stream.created <= position.epoch < recorded.epoch:
+        why = f"the database has epoch {recorded.epoch}, which nobody began"
+        return Place(now, 0, stream.last, why)
     known = max(position.epoch, recorded.epoch)
     if known == 0:
         return Place(stream.created, stored=0, careful_until=0)

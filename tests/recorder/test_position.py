@@ -163,6 +163,20 @@ STREAM = StreamState(created=1_000, last=50)
             Place(9_999, 0, 50, "the stream went back from 80 to 50"),
             id="bus restored",
         ),
+        pytest.param(
+            Position(epoch=1_000, stored=9, claimed=9),
+            STREAM,
+            Recorded(2_000, 1),
+            Place(9_999, 0, 50, "the database has epoch 2000, which nobody began"),
+            id="a row of another epoch was put into the database",
+        ),
+        pytest.param(
+            Position(),
+            STREAM,
+            Recorded(10_000, 1),
+            Place(9_999, 0, 50, "the database has epoch 10000, which nobody began"),
+            id="the same, of an epoch to come",
+        ),
     ],
 )
 def test_disasters(position: Position, stream: StreamState, recorded: Recorded, place: Place | None) -> None:

@@ -1,10 +1,11 @@
-"""Two hundred random tamperings with the stored tables: every one is found, and named.
+"""Two hundred tamperings with the stored tables, most of them random: every one is found, and named.
 
 The log is built once. Tamperings come in batches, each of a batch at another message, so that a finding names one of
 them; those that touch everything come alone. Afterwards the partitions are put back as they were.
 """
 
 import random
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,13 +15,18 @@ from countersign.proof import findings
 from countersign.proof.findings import Report
 from countersign.proof.tables import TYPED
 from schemas.base import new_id
+from services.recorder.keyring import Keyring
+from services.recorder.rows import build
+from tests.recorder import events as e
 from tests.recorder_proof.building import Log, a_log
 
 pytestmark = pytest.mark.usefixtures("open_engine")
 
 TABLES = ("events", "session_frames", "dead_letters", *(table.name for table in TYPED))
 TREE = ("leaves", "tree_nodes", "checkpoints", "session_keys")
-BATCHES, IN_A_BATCH = 5, 38
+BATCHES, IN_A_BATCH = 5, 37
+#: When the builder's messages were stored.
+STORED = 1_790_000_000_000_000
 
 
 @dataclass
@@ -74,8 +80,22 @@ class Tampering:
                 await self.store.command(f"INSERT INTO {table} {every} SETTINGS insert_deduplicate = 0")
 
     async def alter(self, statement: str) -> None:
-        self.touched.add(statement.split(maxsplit=1)[0])
-        await self.store.command(f"ALTER TABLE {statement} SETTINGS mutations_sync = 2")
+        """An ALTER TABLE of a table, or an INSERT INTO one."""
+        insert = statement.startswith("INSERT INTO")
+        self.touched.add(statement.split()[2 if insert else 0])
+        alone = f"{statement} SETTINGS insert_deduplicate = 0"
+        await self.store.command(alone if insert else f"ALTER TABLE {statement} SETTINGS mutations_sync = 2")
+
+    async def forge(self, epoch: int, seq: int, at: int) -> str:
+        """An operation that nobody attempted, in every table as if the recorder had stored it; its event's id."""
+        attempt = e.attempt("ingress-9", identity=e.AGENT.model_copy(update={"subject": "forged-agent"}))
+        made = [one._replace(published_at=at) for one in e.deliveries([attempt, e.outcome(attempt)], seq)]
+        token = f"forged-{epoch}-{seq}-{at}"
+        rows = await Keyring(self.store).sealed(build(made, "AUDIT", epoch), "AUDIT", token)
+        for table, some in rows.items():
+            await self.store.insert(table.name, some, table.columns, f"{token}:{table.name}")
+        self.touched |= {"session_keys", *(table.name for table in rows)}
+        return attempt.event_id
 
     def plan(self, row: Row, taken: set[int]) -> "Plan":
         """One way or the other; moved rows go where no other tampering is looked for."""
@@ -173,6 +193,31 @@ ALONE = {
         ],
         "truncated",
     ),
+    "a checkpoint's columns tell another end": (
+        ["checkpoints UPDATE epoch = 9, stream_seq = 9 WHERE stream = 'AUDIT'"],
+        "checkpoint",
+    ),
+    "a row stands very far behind": (
+        ["INSERT INTO verdicts SELECT * REPLACE (toUInt64(1e12) AS stream_seq) FROM verdicts LIMIT 1"],
+        "added",
+    ),
+    "a leaf stands very far behind": (
+        ["INSERT INTO leaves SELECT * REPLACE (toUInt64(1e12) AS leaf) FROM leaves LIMIT 1"],
+        "tree",
+    ),
+    "a kept node is there twice, differently": (
+        ["INSERT INTO tree_nodes SELECT * REPLACE (reverse(hash) AS hash) FROM tree_nodes LIMIT 1"],
+        "tree",
+    ),
+}
+#: Where an operation is forged: epoch, sequence and moment, in microseconds since 1970.
+YEAR = 31_536_000_000_000
+FORGED = {
+    "under an epoch that no stream began": (2, 1, STORED),
+    "behind the end, and stored long before it": (1, 5_000_000, STORED - YEAR),
+    "behind the end, in the future": (1, 6_000_000, time.time_ns() // 1000 + YEAR),
+    "under an epoch to come": (time.time_ns() // 1000 + YEAR, 1, STORED),
+    "under an epoch before the end": (0, 17, STORED),
 }
 
 
@@ -202,5 +247,10 @@ async def test_every_tampering_is_found_and_named(tampering: Tampering, monkeypa
         assert what in {finding.what for finding in report.findings}, (name, list(report.lines()))
         await tampering.undo()
         done += 1
-    assert done == 200
+    forged = {await tampering.forge(*place): name for name, place in FORGED.items()}
+    told = {one.event_id for one in log.verify().findings if one.table == "events" and one.what == "added"}
+    assert not [name for id_, name in forged.items() if id_ not in told]
+    await tampering.undo()
+    done += len(forged)
+    assert done >= 200
     assert log.verify().ok
