@@ -15,4 +15,4 @@ ENTITY = re.compile(r"^[A-Z][A-Z0-9_]*$")
 
 def is_known(name: str) -> bool:
     """Whether `name` is a set, or is written as an entity is."""
-    return name in SETS or ENTITY.match(name) is not None
+    return name in SETS or (ENTITY.match(name) is not None and name.lower() not in SETS)

@@ -18,7 +18,7 @@ from services.runtime.settings.yaml_source import Path
 MAX_REASON = 500
 
 _COLUMN = re.compile(r"^[^\s.]+\.[^\s.]+(\.[^\s.]+)?$")
-_FIELD = re.compile(r"""^\$(\.[A-Za-z_][\w-]*|\.\*|\[\*\]|\[\d+\]|\['[^']+'\])+$""")
+_FIELD = re.compile(r"""^\$(\.\.?[A-Za-z_][\w-]*|\.\.?\*|(\.\.)?(\[\*\]|\[\d+\]|\['[^']+'\]|\["[^"]+"\]))+$""")
 _STYLES = ("label", "partial", "hash", "token")
 
 
@@ -115,7 +115,11 @@ def _names(document: Document, path: Path, value: Any) -> tuple[str, ...]:
 def _check_entity(name: str) -> str | None:
     if entities.is_known(name):
         return None
-    hint = suggest(name.lower(), entities.SETS) if name.islower() else "; entities are written as in CREDIT_CARD"
+    hint = (
+        suggest(name.lower(), entities.SETS)
+        if name.islower() or name.lower() in entities.SETS
+        else "; entities are written as in CREDIT_CARD"
+    )
     return f"unknown entity or set `{name}`{hint}"
 
 

@@ -1,5 +1,6 @@
 """The policy file: every mistake has its line and column, and the same meaning has the same version."""
 
+import json
 import re
 from contextlib import suppress
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from schemas import entities
 from schemas.verdicts import Escalation, Share
 from services.ingress.masking.entities import SETS
+from services.ingress.masking.structure.paths import parse as parse_path
 from services.policy.approving import Approve
 from services.policy.document import MAX_POLICY, PolicyRefused
 from services.policy.effects import Deny
@@ -92,6 +94,7 @@ MISTAKES = [
     (rule(rest="approve: {by: [dba], grant: 90d}"), "4:33: write a duration above zero and at most 30d"),
     (rule(rest="approve: {by: [dba], slack: }"), "4:32: write a channel"),
     (rule(rest="mask: {request: [secret]}"), "4:22: unknown entity or set `secret`; did you mean `secrets`?"),
+    (rule(rest="mask: {response: [SECRETS]}"), "4:23: unknown entity or set `SECRETS`; did you mean `secrets`?"),
     (rule(rest="mask: {request: [Email]}"), "4:22: unknown entity or set `Email`; entities are written as in"),
     (rule(rest="mask: {columns: [email]}"), "4:22: write `email` as table.column"),
     (rule(rest="mask: {fields: [ssn]}"), "4:21: write `ssn` as a path such as $.customer.ssn"),
@@ -312,3 +315,11 @@ def test_the_order_of_rules_counts() -> None:
 
 def test_the_sets_are_those_that_masking_knows() -> None:
     assert set(entities.SETS) == set(SETS)
+
+
+def test_a_field_s_path_is_what_masking_reads() -> None:
+    paths = ("$.customer.ssn", "$.items[*].card", "$..iban", "$['first name']", '$..["a b"]', "$.a..b[0].*")
+    made = parse_policy(rule("true", f"allow: true\n    mask: {{fields: {json.dumps(paths)}}}"), "policy.yaml")
+    assert made.rules[0].mask
+    assert made.rules[0].mask.fields == paths
+    assert all(parse_path(path) for path in paths)
