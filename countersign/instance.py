@@ -10,6 +10,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import disk_usage
 
 import aiohttp
 import orjson
@@ -29,7 +30,7 @@ from services.runtime.nats.client import BusAddress, connect
 from services.runtime.nats.permissions import Role
 from services.runtime.nats.provision import provision
 from services.runtime.nats.server import EmbeddedNats, NatsServerFailed, passwords
-from services.runtime.settings import Settings
+from services.runtime.settings import Settings, SettingsError
 from services.runtime.tasks import TaskGroup, heed_cancellation
 
 log = structlog.get_logger(__name__)
@@ -106,8 +107,12 @@ class Instance:
         await self._start_nats()
         admin = self._admin()
         client = await connect(admin)
-        await provision(client, self._settings.nats)
-        await client.close()
+        try:
+            await provision(client, self._settings.nats, free=disk_usage(self._data.nats).free)
+        except SettingsError as error:
+            raise Misuse(str(error)) from None
+        finally:
+            await client.close()
         heed_cancellation()
         applied = seen(self.policy_file)
         await self._apply(admin)(self.policy_file)

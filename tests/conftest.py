@@ -31,6 +31,10 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Of each stream in tests, whatever the disk has left.
+SMALL = 256 * 1024**2
+
+
 async def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     """Poll until `condition()` (or what it returns, awaited) is truthy; the deadline only ends a failing test."""
     async with asyncio.timeout(timeout):
@@ -75,5 +79,5 @@ async def bus(data: DataDir) -> AsyncIterator[Bus]:
         stack.push_async_callback(server.stop)
         bus = Bus(server, stack)
         admin = await bus.connect("admin")
-        await provision(admin, NatsSettings())
+        await provision(admin, NatsSettings(max_bytes=SMALL))
         yield bus

@@ -37,7 +37,7 @@ from services.runtime.settings.approvals import ApprovalSettings
 from services.runtime.settings.model import NatsSettings
 from services.runtime.tasks import TaskGroup
 from tests.approver.conftest import events, settings
-from tests.conftest import Bus, until
+from tests.conftest import SMALL, Bus, until
 
 COPIES, INGRESSES = 3, 2
 
@@ -92,7 +92,7 @@ class Plant:
         stack.push_async_callback(server.stop)
         bus = Bus(server, stack)
         admin = await bus.connect("admin")
-        await provision(admin, NatsSettings())
+        await provision(admin, NatsSettings(max_bytes=SMALL))
         jetstream = admin.jetstream()
         policy = PolicyDocument(version="v1", text="", applied_at=utc_now())
         in_force = await jetstream.key_value(subjects.POLICY_BUCKET)

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any, cast
 
 import aiohttp
@@ -133,7 +134,7 @@ class Stack:
         self.exit.push_async_callback(self.kill_all)
         await self.nats.start()
         self.admin = await self.connect("admin")
-        await provision(self.admin, load(self.config).nats)
+        await provision(self.admin, load(self.config).nats, free=disk_usage(self.root).free)
         await apply(self.admin, POLICY, applied_by="tests")
         await asyncio.gather(*(self.start(name) for name in names))
         return self

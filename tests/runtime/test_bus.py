@@ -5,6 +5,9 @@ from nats.js.errors import KeyWrongLastSequenceError
 
 from schemas import subjects
 from services.runtime.nats.permissions import Role
+from services.runtime.nats.provision import provision
+from services.runtime.settings import SettingsError
+from services.runtime.settings.model import NatsSettings
 from tests.conftest import Bus, until
 
 FORGERIES: list[tuple[Role, str]] = [
@@ -64,3 +67,22 @@ async def test_approvals_move_by_compare_and_set(bus: Bus) -> None:
 async def test_the_audit_stream_acks_attempts_and_refuses_when_full(bus: Bus) -> None:
     jetstream = (await bus.connect("ingress")).jetstream()
     assert (await jetstream.publish("cs.attempt.http.x", b"{}")).stream == subjects.AUDIT_STREAM
+
+
+async def test_streams_take_a_third_of_the_free_disk_each_unless_told_otherwise(bus: Bus) -> None:
+    admin = await bus.connect("admin")
+    jetstream = admin.jetstream()
+
+    async def size() -> int | None:
+        return (await jetstream.stream_info(subjects.AUDIT_STREAM)).config.max_bytes
+
+    for name in (subjects.AUDIT_STREAM, subjects.RECORDING_STREAM):
+        await jetstream.delete_stream(name)
+    await provision(admin, NatsSettings(), free=300_000_000)
+    assert await size() == 100_000_000
+    await provision(admin, NatsSettings(), free=30_000_000)  # they stay as they were made, however full the disk is
+    assert await size() == 100_000_000
+    await provision(admin, NatsSettings(max_bytes=50_000_000), free=300_000_000)
+    assert await size() == 50_000_000
+    with pytest.raises(SettingsError, match=r"nats\.max_bytes: .* 931322\.6 GiB each do not fit"):
+        await provision(admin, NatsSettings(max_bytes=10**15), free=300_000_000)
