@@ -11,11 +11,11 @@ from schemas import subjects
 from schemas.base import utc_now
 from schemas.events import ApprovalPreviewed, ApprovalRequested, ApprovalUsed, Event, Outcome
 from schemas.verdicts import Escalation
-from services.approver.pending import Spend, move
+from services.approver.pending import BreakGlass, Spend, move
 from services.approver.slack import gathered, review
 from services.approver.slack.blocks import APPROVE, BREAK_GLASS, DENY
 from services.approver.store import Approvals
-from tests.approver.builders import AGENT, DBA, question
+from tests.approver.builders import AGENT, DBA, person, question
 from tests.approver.conftest import PATIENT, World
 from tests.approver.test_slack import CHANNEL, buttons, by_socket, posted, start
 from tests.conftest import until
@@ -244,6 +244,18 @@ async def test_glass_is_broken_with_a_reason_and_a_loud_message(world: World, sl
     assert "the site is down" in str(alarm.blocks)
     assert "bob@example.com" in str(alarm.blocks)
     assert alarm.thread_ts is None
+
+
+async def test_glass_that_is_broken_before_anybody_was_asked_is_as_loud(world: World, slack: SlackStandin) -> None:
+    """The message waits a few seconds for the blast radius; a decision by another way may come before it."""
+    approver = await start(world, slack, "socket")
+    rule = DBA.model_copy(update={"break_glass": ("security",)})
+    asked = await world.ask(question(rule, terms={"preview": "estimate"}))
+    await until(lambda: world.record(asked.approval_id))
+    await approver.desk.decide(asked.approval_id, BreakGlass(person("bob", "security"), "the site is down"))
+    alarm = await slack.wait_for_message(CHANNEL, lambda found: "!channel" in found.references)
+    assert "the site is down" in str(alarm.blocks)
+    assert len(slack.messages(CHANNEL)) == 1
 
 
 async def test_what_slack_will_not_take_does_not_hold_up_other_channels(world: World) -> None:

@@ -90,9 +90,9 @@ class Clerk:
         lane, due, waiting = self.lane, [], False
         for approval_id in self.ledger.new(lane)[:BATCH]:
             found = await self.ledger.read(approval_id)
-            if found is None or not found[1].open:
+            if found is None or not (found[1].open or found[1].break_glass):
                 continue  # the mirror will see it
-            if found[1].preview_due(self.now()):
+            if not found[1].open or found[1].preview_due(self.now()):
                 due.append(found[1])
             else:
                 waiting = True

@@ -29,7 +29,7 @@ def gather(
     joinable = {sheet.shape: sheet for sheet in sheets if sheet.shape and _asked(sheet, is_open)}
     changed: dict[str, Sheet] = {}
     for record in new:
-        shape = shape_of(record)
+        shape = None if record.break_glass else shape_of(record)
         sheet = _joined(joinable.get(shape.key), record, shape, now) if shape else None
         sheet = sheet or _opened(record, shape, lane, now)
         changed[sheet.sheet_id] = sheet

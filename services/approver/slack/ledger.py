@@ -32,6 +32,13 @@ class Known:
 
     open: bool
     lane: str
+    #: Somebody let it through alone: the channel hears of it, also where nobody had been asked yet.
+    alarm: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it belongs on a sheet."""
+        return self.open or self.alarm
 
 
 class Ledger:
@@ -75,7 +82,7 @@ class Ledger:
         return sorted({lane for work in (self._new, self._behind) for lane, items in work.items() if items})
 
     def new(self, lane: str) -> list[str]:
-        """Open approvals of a lane that are on no sheet, the oldest first: their ids are UUIDv7."""
+        """Approvals of a lane that belong on a sheet and are on none, the oldest first: their ids are UUIDv7."""
         return sorted(self._new.get(lane, ()))
 
     def behind(self, lane: str) -> list[Sheet]:
@@ -151,7 +158,7 @@ class Ledger:
 
     def settled_before(self, lane: str, moment: datetime) -> list[Sheet]:
         """Sheets from before a moment that show how each of their approvals was settled."""
-        for key in [key for key, seen in self.approvals.entries.items() if not seen.value.open]:
+        for key in [key for key, seen in self.approvals.entries.items() if not seen.value.wanted]:
             if key not in self._sheet_of:  # settled before anybody was asked
                 del self.approvals.entries[key]
         behind = self._behind.get(lane, set())
@@ -166,15 +173,17 @@ class Ledger:
     def _read_approval(self, key: str, value: bytes) -> Known | None:
         record = Held.model_validate_json(value)
         known = key in self._sheet_of or key in self.approvals.entries
-        if not record.open and not known and utc_now() > record.resolved_at + RECENT:
+        recent = record.open or utc_now() <= record.resolved_at + RECENT
+        if not recent and not known:
             return None
-        return Known(record.open, record.request.terms.slack or self._default)
+        alarm = record.break_glass and recent and not record.open
+        return Known(record.open, record.request.terms.slack or self._default, alarm)
 
     def _approval_changed(self, key: str, seen: Seen[Known] | None) -> None:
         sheet = self.sheet(self._sheet_of[key]) if key in self._sheet_of else None
         if sheet is not None:
             self._look_at(sheet)
-        elif seen is not None and seen.value.open:
+        elif seen is not None and seen.value.wanted:
             self._new.setdefault(seen.value.lane, set()).add(key)
             self._tell(seen.value.lane)
         else:
