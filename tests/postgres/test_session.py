@@ -126,3 +126,26 @@ async def test_a_catalog_that_was_read_before_a_change_is_not_kept(gateway: Gate
     del read, reading
     assert (await catalogs.of(target)).relations("", "later") != ()
     assert former() is None, "what was told by a catalog does not keep it"
+
+
+async def test_the_catalog_is_read_again_when_it_has_changed_only(gateway: Gateway) -> None:
+    """By one connection beside the sessions', and by another one when that is gone."""
+    await gateway.boot("rules: [{name: all, when: 'true', allow: true, mask: {columns: [customers.email]}}]")
+    beside = f"FROM pg_stat_activity WHERE application_name = 'countersign' AND datname = '{gateway.database}'"
+    async with gateway.connect(prepare_threshold=None) as connection, await gateway.direct() as direct:
+        await direct.execute("CREATE FUNCTION f() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1'")
+        await direct.execute("CREATE TABLE customers AS SELECT 'planted' AS email; GRANT ALL ON customers TO PUBLIC")
+        await connection.execute("SELECT f()")
+        read = gateway.server.log.count("pg_get_viewdef")
+        for number in range(3):
+            await connection.execute("SELECT f()")
+            await connection.execute(f"SELECT {number}".encode())
+        assert gateway.server.log.count("pg_get_viewdef") == read
+        assert gateway.server.execute(f"SELECT count(*) {beside}") == [(1,)]
+        await direct.execute(
+            "CREATE VIEW shown AS SELECT email || '' AS it FROM customers; GRANT ALL ON shown TO PUBLIC"
+        )
+        await connection.execute("SELECT f()")
+        gateway.server.execute(f"SELECT pg_terminate_backend(pid) {beside}")
+        assert await (await connection.execute("SELECT it FROM shown")).fetchone() == ("[COLUMN]",)
+        assert gateway.server.log.count("pg_get_viewdef") > read

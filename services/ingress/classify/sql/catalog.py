@@ -231,6 +231,17 @@ QUERIES: Mapping[str, str] = {
           FROM pg_catalog.pg_operator o LEFT JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
          WHERE o.oid >= 16384 GROUP BY 1""",
 }
+#: Its rows are others after each change of what `QUERIES` read: each version of a row has a later xmin than any that it
+#: takes the place of, and a row less is a row less.
+MARK = """
+    SELECT 'class', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_class UNION ALL
+    SELECT 'attribute', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_attribute UNION ALL
+    SELECT 'attrdef', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_attrdef UNION ALL
+    SELECT 'namespace', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_namespace UNION ALL
+    SELECT 'inherits', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_inherits UNION ALL
+    SELECT 'proc', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_proc UNION ALL
+    SELECT 'operator', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_operator UNION ALL
+    SELECT 'rewrite', pg_catalog.count(*), pg_catalog.sum(xmin::text::bigint) FROM pg_catalog.pg_rewrite"""
 _VOLATILITY = {"1": "i", "2": "s", "3": "v"}
 
 

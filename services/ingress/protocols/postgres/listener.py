@@ -92,6 +92,7 @@ class Listener:
         if not await self._tasks.drain(drain):
             log.warning("sessions are cut off", sessions=len(self._tasks))
             await self._tasks.cancel()
+        self.parts.catalogs.close()
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
