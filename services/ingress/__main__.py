@@ -74,6 +74,7 @@ class Ingress:
         await liveness.withdraw(self.living, self.parts.emitter.ingress)
         for upstream in self.parts.upstreams.values():
             await upstream.close()
+        self.parts.aside.close()
         await self.verifier.close()
         await close(self.client)
 

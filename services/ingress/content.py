@@ -110,6 +110,11 @@ class Content:
     complete: bool = True
 
     @property
+    def weight(self) -> int:
+        """Bytes that there may be to look at: a coding can hide many more than came."""
+        return len(self.raw) * (MAX_EXPANSION if self.coding else 1)
+
+    @property
     def plain(self) -> bytes | None:
         """Without its coding, or None when it cannot be undone within bounds."""
         return self._unpacked if self.coding and self.raw else self.raw

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from services.ingress.admission import Admission
+from services.ingress.aside import Aside
 from services.ingress.countersigned import Countersigned
 from services.ingress.emit import Emitter
 from services.ingress.errors import not_decided
@@ -64,3 +65,4 @@ class Parts:
     limiter: Limiter
     digest_key: bytes
     catalogs: Catalogs = field(default_factory=Catalogs)
+    aside: Aside = field(default_factory=Aside)

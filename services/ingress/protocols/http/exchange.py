@@ -88,7 +88,7 @@ class Exchange:
         self.connection.patience = self.upstream.settings.timeouts.idle
         self.fields = self._fields(self.upstream)
         content, rest = await inbound.read(self.request, self.upstream.settings.max_body, self.parts.settings.limits)
-        operation = self._operation(content)
+        operation = await self.parts.aside.run(content.weight, lambda: self._operation(content))
         verdict = await self._judge(operation)
         if verdict.decision is Decision.HOLD:
             return self._accepted(verdict)

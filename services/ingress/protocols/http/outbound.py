@@ -66,7 +66,7 @@ async def _masked(
     known = None
     if mask.restore:
         known = await parts.vault.lookup(parts.inspector.placeholders(content, target.path, target.query))
-    masked = parts.inspector.mask(content, mask, known)
+    masked = await parts.aside.run(content.weight, lambda: parts.inspector.mask(content, mask, known))
     head = parts.inspector.outgoing(target.path, target.query, fields, mask, known)
     await parts.vault.store(masked.pairs | head.pairs)
     story.note_masked("request", masked.counts)

@@ -128,9 +128,9 @@ async def _send_stream(
     await response.prepare(request)
     try:
         async for chunk in chunks:
-            await _write(response, await _masked(parts, masker, masker.feed(chunk)) if masker else chunk, story)
+            await _write(response, await _masked(parts, masker, chunk) if masker else chunk, story)
         if masker:
-            await _write(response, await _masked(parts, masker, masker.close()), story)
+            await _write(response, await _stored(parts, masker, masker.close()), story)
     except BaseException:
         # The head is out: what went wrong can only be shown by breaking off (RFC 9112, section 8).
         if request.transport is not None:
@@ -140,7 +140,12 @@ async def _send_stream(
     return response
 
 
-async def _masked(parts: Parts, masker: ReplyMasker, data: bytes) -> bytes:
+async def _masked(parts: Parts, masker: ReplyMasker, chunk: bytes) -> bytes:
+    """What of it may pass now. Raises GatewayError when nothing more may."""
+    return await _stored(parts, masker, await parts.aside.run(len(chunk), lambda: masker.feed(chunk)))
+
+
+async def _stored(parts: Parts, masker: ReplyMasker, data: bytes) -> bytes:
     """What placeholders in it stand for is in the vault before it goes out. Raises GatewayError when it is not."""
     if pairs := masker.take_pairs():
         await parts.vault.store(pairs)
@@ -190,7 +195,9 @@ async def _record(parts: Parts, story: Story, upstream: Upstream, record: ReplyR
     if content.coding and content.plain is not None:  # what a coding hid from upstream/http.py is seen here
         content = Content(upstream.clean(content.plain), content.media, complete=content.complete)
     try:
-        recorded, truncated = record.finish(parts.inspector, content, complete=complete)
+        recorded, truncated = await parts.aside.run(
+            content.weight, lambda: record.finish(parts.inspector, content, complete=complete)
+        )
     except GatewayError as error:
         log.error("a reply could not be inspected for the record", reason=error.detail, operation_id=story.operation_id)
         recorded, truncated = UNINSPECTED, not complete

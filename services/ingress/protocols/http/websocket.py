@@ -137,9 +137,10 @@ class _Direction:
     async def _masked(self, data: bytes) -> bytes:
         data = self._clean(data)
         content = Content(data, _TEXT)
-        masked = data
+        masked, aside = data, self._parts.aside
         if self._mask.request or self._mask.fields or self._mask.restore:
-            result = self._parts.inspector.mask(content, self._mask, await self._known(content))
+            known = await self._known(content)
+            result = await aside.run(len(data), lambda: self._parts.inspector.mask(content, self._mask, known))
             await self._parts.vault.store(result.pairs)
             self._story.note_masked(self._name, result.counts)
             masked = result.data
@@ -148,6 +149,6 @@ class _Direction:
         else:
             self._story.response_bytes += len(masked)
         if self._record:
-            recorded = self._parts.inspector.inspect(content).recorded
-            await self._story.frame(self._name, recorded, "text/plain")
+            recorded = await aside.run(len(data), lambda: self._parts.inspector.inspect(content))
+            await self._story.frame(self._name, recorded.recorded, "text/plain")
         return masked
