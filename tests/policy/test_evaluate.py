@@ -55,6 +55,26 @@ def grant(made: Policy, rule: str = "r0", **changes: Any) -> Grants:
     return grants
 
 
+def test_a_remembered_verdict_is_that_of_the_very_rules_that_matched() -> None:
+    made = policy(
+        'action == "llm.chat" => allow: true; mask: {response: [pii]}',
+        '"agents" in identity.groups => allow: true; limit: {rows: 5}',
+    )
+    for action, groups, rules in [
+        ("llm.chat", ("agents",), ("r0", "r1")),
+        ("llm.chat", (), ("r0",)),
+        ("sql.select", ("agents",), ("r1",)),
+        ("sql.select", (), ()),
+        ("llm.chat", ("agents",), ("r0", "r1")),
+        ("llm.chat", (), ("r0",)),
+    ]:
+        given = evaluate(made, attempt(action=action, groups=groups), Grants())
+        assert given.rules == rules
+        assert given.decision is (Decision.ALLOW if rules else Decision.DENY)
+        assert given.obligations.mask.response == (("pii",) if "r0" in rules else ())
+        assert given.obligations.limit.rows == (5 if "r1" in rules else None)
+
+
 def test_without_a_policy_or_a_match_it_is_denied() -> None:
     assert evaluate(None, attempt(), Grants()).reason == "no policy is loaded"
     nothing = verdict('action == "other" => allow: true')
