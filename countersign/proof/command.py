@@ -10,7 +10,7 @@ import typer
 from countersign.errors import CommandError, Misuse
 from countersign.proof import completeness as counting
 from countersign.proof.content import verify_content
-from countersign.proof.erasing import ErasureRequest, publish, sessions_of, until_erased
+from countersign.proof.erasing import ErasureRequest, must_be_known, publish, sessions_of, until_erased
 from countersign.proof.findings import Report, counted
 from countersign.proof.keys import verifier_keys
 from countersign.proof.log import verify_log
@@ -109,7 +109,7 @@ def check_proof(
     for event in bundle.events:
         try:
             claimed = read(event.proof.partition("\n\n")[2]).origin
-            checked = check(event, _named(keys, claimed))
+            checked = check(event, _named(keys, claimed), of=bundle.operation_id)
         except (BadNote, BadProof) as error:
             raise CommandError(f"{event.event_id}: {error}") from None
         told.append(
@@ -121,6 +121,10 @@ def check_proof(
                 "leaf": checked.index,
                 "checkpoint": checked.checkpoint_size,
                 "whole": checked.whole,
+                "operation_id": checked.operation_id,
+                "type": event.type,
+                "at": checked.at,
+                "what": checked.told,
                 "event": checked.bytes.decode("utf-8", "replace"),
             }
         )
@@ -129,7 +133,9 @@ def check_proof(
         return
     for one in told:
         shown = "" if one["whole"] else ", its content not shown"
-        print(f"{one['event_id']}: leaf {one['leaf']} under the checkpoint of {one['checkpoint']} events{shown}")
+        what = f"{one['type']} of operation {one['operation_id'] or '(not shown)'} at {one['at']}{one['what']}"
+        where = f"leaf {one['leaf']} under the checkpoint of {one['checkpoint']} events"
+        print(f"{what}: {one['event_id']} is {where}{shown}")
 
 
 def key(data: DataOption = None) -> None:
@@ -171,6 +177,7 @@ def erase(
         sessions = sorted({*(session or ()), *(sessions_of(record, subject) if subject else ())})
         if not sessions:
             raise CommandError(f"{subject} did nothing in any session on record")
+        must_be_known(record, list(session or ()))
         if not yes:
             whose = f" of {subject}" if subject else ""
             what = f"{counted(len(sessions), 'session')}{whose}: {', '.join(sessions[:3])}{', …' * (len(sessions) > 3)}"

@@ -25,7 +25,28 @@ _PATIENCE: Final = 120.0
 _INTERVAL: Final = 0.5
 
 _SESSIONS: Final = """
-SELECT DISTINCT session_id FROM attempts WHERE subject = {subject:String} OR email = {subject:String}
+SELECT DISTINCT session_id FROM (
+    SELECT session_id FROM attempts WHERE subject = {subject:String} OR email = {subject:String}
+    UNION ALL SELECT session_id FROM outcomes WHERE refused AND (subject = {subject:String} OR email = {subject:String})
+    UNION ALL SELECT session_id FROM approval_requests WHERE subject = {subject:String} OR email = {subject:String}
+)
+"""
+#: A dead letter's session is its own id (services/recorder/sealing.py).
+_KNOWN: Final = """
+SELECT DISTINCT session_id FROM (
+    SELECT session_id FROM attempts WHERE session_id IN splitByChar(',', {ids:String})
+    UNION ALL SELECT session_id FROM outcomes WHERE session_id IN splitByChar(',', {ids:String})
+    UNION ALL SELECT session_id FROM approval_requests WHERE session_id IN splitByChar(',', {ids:String})
+    UNION ALL SELECT session_id FROM session_frames WHERE session_id IN splitByChar(',', {ids:String})
+    UNION ALL SELECT session_id FROM session_starts WHERE session_id IN splitByChar(',', {ids:String})
+    UNION ALL SELECT event_id FROM dead_letters WHERE event_id IN splitByChar(',', {ids:String})
+)
+"""
+_OPERATION: Final = """
+SELECT session_id FROM (
+    SELECT session_id FROM attempts WHERE operation_id = {id:String}
+    UNION ALL SELECT session_id FROM outcomes WHERE operation_id = {id:String}
+) LIMIT 1
 """
 _DONE: Final = """
 SELECT uniqExact(session_id) AS n FROM erased_sessions
@@ -47,6 +68,19 @@ class ErasureRequest(NamedTuple):
 def sessions_of(record: Record, subject: str) -> list[str]:
     """Sessions in which a subject (or e-mail address) did something. Raises CommandError."""
     return [row["session_id"] for row in rows(record, _SESSIONS, {"subject": subject})]
+
+
+def must_be_known(record: Record, sessions: list[str]) -> None:
+    """An erasure of nothing would be on record as one for good. Raises CommandError for an id that is no session's."""
+    for first in range(0, len(sessions), _AT_ONCE):
+        part = sessions[first : first + _AT_ONCE]
+        known = {row["session_id"] for row in rows(record, _KNOWN, {"ids": ",".join(part)})}
+        for id_ in part:
+            if id_ in known:
+                continue
+            of = rows(record, _OPERATION, {"id": id_})
+            hint = f": it is an operation of session {of[0]['session_id']}" if of else ""
+            raise CommandError(f"{id_} is no session on record{hint}")
 
 
 def publish(request: ErasureRequest, config: Path | None, data: DataDir) -> None:

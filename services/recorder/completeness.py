@@ -24,27 +24,24 @@ _INTERVAL: Final = 300.0
 SETTLED: Final = 120
 
 _HOLES: Final = """
-WITH unjudged AS (
-    SELECT ingress, toUInt64(JSONExtractUInt(attributes, 'unjudged_seq')) AS ingress_seq, published_at
-    FROM outcomes WHERE attributes LIKE '%"unjudged_seq"%'
-), numbered AS (
+WITH (SELECT max(before) FROM retentions) + toIntervalSecond({settled:UInt32}) AS cut, numbered AS (
     SELECT ingress, ingress_seq, published_at FROM events WHERE ingress_seq > 0
     UNION ALL
     SELECT ingress, ingress_seq, published_at FROM session_frames WHERE ingress_seq > 0
-    UNION ALL
-    SELECT ingress, ingress_seq, published_at FROM unjudged
-    WHERE (ingress, ingress_seq) NOT IN (  -- the ack alone may have been lost
-        SELECT ingress, ingress_seq FROM events
-        WHERE (ingress, ingress_seq) IN (SELECT ingress, ingress_seq FROM unjudged)
-    )
+    UNION ALL  -- the ack alone may have been lost: a number that is there twice counts once
+    SELECT ingress, toUInt64(JSONExtractUInt(attributes, 'unjudged_seq')), published_at
+    FROM outcomes WHERE attributes LIKE '%"unjudged_seq"%'
 )
 SELECT sum(missing) AS missing FROM (
-    -- Where old events were dropped, counting begins at the oldest that is left.
-    SELECT toInt64(any(expected)) - toInt64(countIf(ingress_seq <= expected))
-           - if((SELECT count() FROM retentions) > 0, toInt64(min(ingress_seq)) - 1, 0) AS missing
+    -- Of each ingress by itself: what one has twice makes up for nothing that another lost.
+    SELECT toInt64(groupBitmapIf(ingress_seq, ingress_seq > floor AND ingress_seq <= expected)) AS there,
+           greatest(0, toInt64(any(expected)) - toInt64(any(floor)) - there) AS missing
     FROM numbered
     INNER JOIN (
-        SELECT ingress, maxIf(ingress_seq, published_at < now() - {settled:UInt32}) AS expected
+        -- Where old events were dropped, numbers were overtaken by others at the cut: counting begins where that ended.
+        SELECT ingress, maxIf(ingress_seq, published_at < now() - {settled:UInt32}) AS expected,
+               if((SELECT count() FROM retentions) = 0, 0,
+                  greatest(maxIf(ingress_seq, published_at < cut), minIf(ingress_seq, published_at >= cut))) AS floor
         FROM numbered GROUP BY ingress
     ) AS ends USING (ingress)
     GROUP BY ingress

@@ -102,7 +102,7 @@ def test_every_command_of_the_page(instance: tuple[Cli, Up]) -> None:
 
 def test_a_changed_proof_does_not_hold(instance: tuple[Cli, Up]) -> None:
     cli, up = instance
-    id_, _ = operation(cli, up)
+    id_, session = operation(cli, up)
     (vkey, recording) = cli.run("audit", "key").stdout.splitlines()
     file = cli.directory / "lie.json"
     file.write_text(cli.run("audit", "prove", id_).stdout.replace("agent-7", "agent-8"))
@@ -113,3 +113,13 @@ def test_a_changed_proof_does_not_hold(instance: tuple[Cli, Up]) -> None:
     assert cli.run("audit", "verify", "--vkey", "nonsense").returncode == 2
     assert cli.run("audit", "prove", "0198c0de-0000-7000-8000-000000000000").returncode == 1
     assert cli.run("audit", "erase").returncode == 2
+    other = file.with_name("other.json")
+    other.write_text(
+        cli.run("audit", "prove", id_).stdout.replace(id_, f"{id_[:-1]}{'0' if id_[-1] != '0' else '1'}", 1)
+    )
+    ended = cli.run("audit", "check-proof", str(other), "--vkey", vkey)
+    assert (ended.returncode, f"it is an event of operation {id_}" in ended.stderr) == (1, True)
+    # An erasure of what is no session would be on record for good.
+    ended = cli.run("audit", "erase", "--session", id_, "--yes")
+    assert (ended.returncode, f"an operation of session {session}" in ended.stderr) == (1, True)
+    assert cli.run("audit", "erase", "--session", "0198c0de-0000-7000-8000-000000000000", "--yes").returncode == 1

@@ -6,10 +6,14 @@ import pytest
 
 from countersign.proof.completeness import gaps
 from countersign.proof.proving import prove
+from schemas.events import Event
 from services.recorder.completeness import missing_events
 from services.recorder.proof.bundle import check
 from services.recorder.proof.note import origin
 from services.recorder.retaining import Retainer
+from services.recorder.store_errors import StoreUnavailable
+from services.recorder.tables import EVENTS, Table
+from tests.recorder import events as e
 from tests.recorder_proof.building import KEY, LOG, Log, a_log, key_of
 
 pytestmark = pytest.mark.usefixtures("open_engine")
@@ -51,6 +55,41 @@ async def test_what_is_old_goes_and_the_log_holds(log: Log) -> None:
     await log.add([])
     await log.seal()
     assert log.verify().ok
+
+
+async def test_events_that_overtook_others_and_kept_erasures_are_no_gaps(log: Log) -> None:
+    """Numbers 1 2 4 3 …, and the cut between 4 and 3; behind an erasure, which stays."""
+    events: list[Event] = []
+    for number in range(1, 161, 4):
+        one, two, three = (e.attempt("ingress-7", seq=number + more) for more in (0, 1, 3))
+        events += [one, two, three, e.outcome(two, seq=number + 2)]
+    first = log.stored["AUDIT"] + 1
+    await log.add(events)
+    await log.seal()
+    for cut in (first + 42, first + 43):
+        await retainer(log, "AUDIT").retain(await moment(log, cut))
+        assert (list(gaps(log.reader)), await missing_events(log.store)) == ([], 0)
+    assert await log.store.count("erasures") == 1
+    await log.store.command(f"ALTER TABLE events DELETE WHERE stream_seq = {first + 90} SETTINGS mutations_sync = 2")
+    assert [str(gap) for gap in gaps(log.reader)] == [f"stream AUDIT, epoch 1: {first + 90} missing"]
+
+
+async def test_a_round_that_was_cut_off_is_no_tampering(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed rows go before their events."""
+    cut_off, now = retainer(log, "AUDIT"), await moment(log, 61)
+    whole = cut_off._delete
+
+    async def dies(table: Table, where: str) -> None:
+        if table is EVENTS:
+            raise StoreUnavailable("killed")
+        await whole(table, where)
+
+    monkeypatch.setattr(cut_off, "_delete", dies)
+    with pytest.raises(StoreUnavailable):
+        await cut_off.retain(now)
+    assert log.verify().findings == []
+    await log.store.command("ALTER TABLE erasures DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    assert "missing" in {finding.what for finding in log.verify().findings}
 
 
 async def test_the_newest_stays_and_erasures_do(log: Log) -> None:

@@ -1,8 +1,10 @@
 """`audit verify` on an untouched log finds nothing; proofs are checked without us."""
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from countersign.proof.completeness import gaps
 from countersign.proof.findings import Report
 from countersign.proof.proving import prove
 from countersign.proof.tables import verify_tables
+from countersign.record import rows
 from services.recorder.keyring import Keyring
 from services.recorder.proof.bundle import BadProof, check
 from services.recorder.rows import build
@@ -106,11 +109,14 @@ async def test_a_proof_holds_without_the_database(log: Log) -> None:
                 update={"proof": event.proof.replace(event.proof.split("\n")[4], event.proof.split("\n")[3])}
             ),
             event.model_copy(update={"event_id": bundle.events[1].event_id}),
+            event.model_copy(update={"type": "VerdictReached"}),
             shown.events[0].model_copy(update={"content_key": "00" * 32}),
             shown.events[0].model_copy(update={"sealed": "AAAA"}),
         ):
             with pytest.raises(BadProof):
                 check(lie, key_of("AUDIT"))
+        with pytest.raises(BadProof, match="not of another"):
+            check(event, key_of("AUDIT"), of="another")
         with pytest.raises(BadProof):
             check(event, key_of("RECORDING"))
 
@@ -122,5 +128,8 @@ async def test_gaps_are_named(log: Log) -> None:
         "ALTER TABLE events DELETE WHERE ingress = 'ingress-1' AND ingress_seq IN (7, 8) SETTINGS mutations_sync = 2"
     )
     told = [str(gap) for gap in gaps(log.reader)]
+    page = (Path(__file__).parents[2] / "docs" / "auditors.md").read_text()
+    (query,) = (one for one in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) if "ingress_seq" in one)
+    assert [(row["ingress"], int(row["missing"])) for row in rows(log.reader, query)] == [("ingress-1", 2)]
     assert "ingress ingress-1: 7 to 8 missing" in told
     assert sum("stream AUDIT, epoch 1" in line for line in told) == 2

@@ -14,7 +14,7 @@ Pure. `check` needs the proof and the log's verifier key, and nobody's word.
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +23,8 @@ from services.recorder.content import Unreadable, restored, sealed_hash, unseal
 from services.recorder.proof import note
 from services.recorder.proof.leaf import BadEntry, Entry, decode, raw_hash
 from services.recorder.proof.merkle import HASH_BYTES, leaf_hash, root_from_inclusion
+from services.recorder.row_values import NotAnEvent
+from services.recorder.rows import kind_of
 
 _HEADER: Final = "c2sp.org/tlog-proof@v1"
 #: A tree of 2**63 leaves; no proof is longer.
@@ -68,6 +70,29 @@ class Checked(BaseModel):
     bytes: bytes
     whole: bool
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The event's JSON, as far as it was shown and can be read."""
+        return _document(self.bytes)
+
+    @property
+    def operation_id(self) -> str:
+        """By the event's own bytes; empty where they do not tell."""
+        return str(self.fields.get("operation_id") or "")
+
+    @property
+    def at(self) -> str:
+        """When, by the event's own bytes."""
+        return str(self.fields.get("at") or "an unknown time")
+
+    @property
+    def told(self) -> str:
+        """Who and what, for people: ` (agent-7: llm.chat on openai)`, as far as the event tells."""
+        identity, operation, connector = (_part(self.fields, name) for name in ("identity", "operation", "connector"))
+        if not identity:
+            return ""
+        return f" ({identity.get('subject')}: {operation.get('action')} on {connector.get('name')})"
+
 
 def proof_text(entry: bytes, index: int, path: Sequence[bytes], checkpoint: str) -> str:
     """Write a tlog-proof."""
@@ -75,8 +100,8 @@ def proof_text(entry: bytes, index: int, path: Sequence[bytes], checkpoint: str)
     return "\n".join(lines)
 
 
-def check(proven: ProvenEvent, key: note.VerifierKey) -> Checked:
-    """Check everything that is in it. Raises BadProof."""
+def check(proven: ProvenEvent, key: note.VerifierKey, *, of: str = "") -> Checked:
+    """Check everything that is in it, and that it is an event of operation `of`. Raises BadProof."""
     entry, index, path, signed = _parse(proven.proof)
     try:
         checkpoint = note.verify(signed, key)
@@ -91,6 +116,7 @@ def check(proven: ProvenEvent, key: note.VerifierKey) -> Checked:
     data, whole = _shown(proven, facts)
     if event_id(data or proven.raw.encode()) not in ("", proven.event_id):
         raise BadProof("`event_id` is not the event's")
+    _must_be_of(proven, facts, _document(data), of)
     return Checked(
         event_id=proven.event_id, entry=facts, index=index, checkpoint_size=checkpoint.size, bytes=data, whole=whole
     )
@@ -98,11 +124,32 @@ def check(proven: ProvenEvent, key: note.VerifierKey) -> Checked:
 
 def event_id(data: bytes) -> str:
     """The id inside an event's bytes, or nothing where it cannot be read."""
+    return str(_document(data).get("event_id", ""))
+
+
+def _must_be_of(proven: ProvenEvent, facts: Entry, document: dict[str, Any], of: str) -> None:
+    """What the file says beside the proof: the type is told by the subject, the operation by the bytes."""
+    try:
+        kind = kind_of(facts.subject)
+    except NotAnEvent as error:
+        raise BadProof(str(error)) from None
+    if proven.type != kind:
+        raise BadProof(f"`type` is not the event's: it is {kind}")
+    if of and document and document.get("operation_id") != of:
+        raise BadProof(f"it is an event of operation {document.get('operation_id')}, not of {of}")
+
+
+def _document(data: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return ""
-    return str(document.get("event_id", "")) if isinstance(document, dict) else ""
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    part = document.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _shown(proven: ProvenEvent, facts: Entry) -> tuple[bytes, bool]:
