@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -165,9 +166,15 @@ def _inspector(settings: Settings, key: bytes) -> Inspector:
 def _background(context: Context, parts: Parts, verifier: TokenVerifier) -> None:
     parts.metrics.in_flight.set_function(lambda: parts.limiter.in_flight)
     parts.metrics.outbox.set_function(lambda: parts.emitter.backlog)
+    for issuer in context.settings.identity.issuers:
+        parts.metrics.issuer_problem.labels(issuer.issuer).set_function(partial(_has_problem, verifier, issuer.issuer))
     context.tasks.start(parts.emitter.run(), "outbox")
     context.tasks.start(parts.lasting.run(), "grants in use")
     context.tasks.start(verifier.keep_fresh(), "issuers")
+
+
+def _has_problem(verifier: TokenVerifier, issuer: str) -> float:
+    return float(issuer in verifier.problems)
 
 
 def _tls(context: Context, *, with_postgres: bool) -> ListenerTls | None:

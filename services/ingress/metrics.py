@@ -38,6 +38,9 @@ class Metrics:
         )
         self.sessions = Gauge("countersign_sessions", "Open connections of agents", ("protocol",), registry=registry)
         self.in_flight = Gauge("countersign_operations_in_flight", "Operations under way", registry=registry)
+        self.issuer_problem = Gauge(
+            "countersign_issuer_problem", "1 while an issuer's keys cannot be had", ("issuer",), registry=registry
+        )
         self.outbox = Gauge("countersign_outbox_events", "Events not yet acked by JetStream", registry=registry)
 
     def finished(self, protocol: str, connector: str, outcome: Outcome, seconds: float) -> None:

@@ -28,6 +28,7 @@ from schemas.verdicts import Decision, Verdict
 from services.ingress.emit import Emitter
 from services.ingress.errors import Denied, GatewayError, NotDecided
 from services.ingress.metrics import Metrics
+from services.runtime.logs import about
 
 #: Largest frame, in bytes of UTF-8: JSON escapes may multiply it, and it must still fit into a NATS message.
 MAX_FRAME = 256 * 1024
@@ -101,6 +102,10 @@ class Story:
     rows: int = 0
     masked: Counter[str] = field(default_factory=Counter)
     finished: bool = False
+
+    def __post_init__(self) -> None:
+        """Whatever this task logs from now on is about this operation."""
+        about.set({"operation_id": self.operation_id, "session_id": self.session.session_id})
 
     def attempted(
         self,

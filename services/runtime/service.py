@@ -6,6 +6,7 @@ supervisor (`countersign up`) learns a child's real addresses from one JSON line
 
 import argparse
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -103,8 +104,23 @@ def run(name: str, start: Start, argv: list[str] | None = None) -> None:
     except SettingsError as error:
         _refuse(error)
     except OSError as error:
+        if taken := _taken(error, settings):
+            _refuse(taken)
         _refuse(error, status=1)
     sys.exit(1 if failure else 0)
+
+
+def _taken(error: OSError, settings: Settings) -> SettingsError | None:
+    """In the settings' words, when somebody else listens where we should."""
+    if error.errno != errno.EADDRINUSE:
+        return None
+    for name in type(settings.listen).model_fields:
+        at = getattr(settings.listen, name)
+        if isinstance(at, Address) and at.port and f"', {at.port}" in str(error):
+            return SettingsError(
+                f"countersign.yaml: listen.{name}: {at} is taken by another program; end it, or choose another port"
+            )
+    return None
 
 
 def _calm_collector() -> None:

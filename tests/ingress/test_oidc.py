@@ -90,6 +90,8 @@ async def test_a_token_is_503_while_its_issuer_was_never_reached(gateway: Gatewa
         assert reply.headers["Retry-After"]
         assert "WWW-Authenticate" not in reply.headers  # the token may be good
         assert "issuer" in (await reply.json())["detail"]
+    async with gateway.call("GET", "/-/metrics", token=None) as reply:
+        assert f'countersign_issuer_problem{{issuer="{provider.issuer}"}} 1.0' in await reply.text()
     assert gateway.attempts == []
     assert gateway.upstream.seen == []
 

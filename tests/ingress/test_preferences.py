@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
-from services.ingress.protocols.http.preferences import Preferences, parse
+from services.ingress.protocols.http import headers
+from services.ingress.protocols.http.preferences import Preferences, for_upstream, parse
 from tests.ingress.test_holding import Held, People, people
 
 __all__ = ["people"]  # a fixture
@@ -27,6 +29,21 @@ __all__ = ["people"]  # a fixture
 )
 def test_preferences_are_read_as_the_rfc_has_them(fields: list[str], expected: Preferences) -> None:
     assert parse(fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [
+        (["return=representation, wait=10", "Respond-Async"], "return=representation"),
+        (['odata.include-annotations="a,b", wait=1; x=","'], 'odata.include-annotations="a,b"'),
+        (["wait=10"], ""),
+        (["handling=lenient; a=1,, count=exact"], "handling=lenient; a=1, count=exact"),
+    ],
+)
+def test_what_the_gateway_was_not_asked_goes_to_the_upstream(sent: list[str], passed: str) -> None:
+    assert for_upstream(sent) == passed
+    received = CIMultiDict([("Prefer", value) for value in sent])
+    assert headers.for_upstream(received).get("Prefer", "") == passed
 
 
 @given(st.lists(st.text(max_size=40), max_size=4), st.floats(0, 300))

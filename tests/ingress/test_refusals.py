@@ -80,7 +80,9 @@ async def test_an_unknown_connector_is_404_and_strangers_learn_nothing(gateway: 
         assert reply.status == 401
         assert "vendor" not in await reply.text()
     async with gateway.call("GET", "/nope/x") as reply:
-        assert reply.status == 404
+        assert (reply.status, "vendor" in await reply.text()) == (404, True)
+    async with gateway.call("GET", "/nope/x", token=gateway.token(connector="other")) as reply:
+        assert (reply.status, "vendor" in await reply.text()) == (404, False)
 
 
 async def test_a_token_for_one_connector_opens_no_other(gateway: Gateway) -> None:

@@ -8,13 +8,15 @@ import sys
 from typing import Any
 
 SCRIPT = """
-import logging, structlog
+import contextvars, logging, structlog
 from services.runtime import logs
 logs.configure("policy", {form!r}, {level!r})
 log = structlog.get_logger("here")
-with structlog.contextvars.bound_contextvars(operation_id="op-1", session_id="se-1"):
+def told():
+    logs.about.set({{"operation_id": "op-1", "session_id": "se-1"}})
     log.info("judged", rules=["a"])
     logging.getLogger("nats").warning("from a %s", "library")
+contextvars.copy_context().run(told)  # as a task does
 log.info("outside")
 log.debug("quiet")
 try:

@@ -27,8 +27,9 @@ WRONG = {
     "conectors: {}": "1:1: conectors: unknown key; did you mean `connectors`?",
     "connectors: {a: {upstream: https://x, injekt: {}}}": "1:39: connectors.a.injekt: unknown key; did you mean "
     "`inject`?",
-    "connectors: {}\nlimits: {zzz: 1}": "2:10: limits.zzz: unknown key; known here: drain, headers, inspection_window, "
-    "keep_alive, operations, outbox, refusals_per_second, request_head, request_idle, verdict_timeout",
+    "connectors: {}\nlimits: {zzz: 1}": "2:10: limits.zzz: unknown key; known here: connections, drain, headers, "
+    "inspection_window, keep_alive, operations, outbox, refusals_per_second, request_head, request_idle, "
+    "verdict_timeout",
     "listen: {}": "1:1: connectors: this key is required; add it",
     "connectors: {a: {tags: {}}}": "1:17: connectors.a.upstream: this key is required; add it",
     "connectors: {a: {upstream: ftp://x}}": "1:28: connectors.a.upstream: write the upstream as https://host[:port][/path]",
@@ -40,6 +41,10 @@ WRONG = {
     "`_`, a letter or digit first",
     "connectors: {a: {upstream: https://x, inject: {header: A}}}": "1:47: connectors.a.inject: `value` is missing: the "
     "credential to inject, such as ${env:NAME}",
+    "connectors: {a: {upstream: https://x, inject: {header: X Key, value: v}}}": "1:56: connectors.a.inject.header: "
+    "this is not the name of a header field",
+    "connectors: {a: {upstream: https://x, inject: {header: Host, value: v}}}": "1:56: connectors.a.inject.header: "
+    "Host says where a request goes or ends, and takes no credential",
     "connectors: []": "1:13: connectors: write a mapping, such as `{key: value}`",
     "connectors: {}\napprovals: {wait: soon}": f"2:19: approvals.wait: {DURATION}",
     "connectors: {}\nlimits: {drain: -1}": f"2:17: limits.drain: {DURATION}",

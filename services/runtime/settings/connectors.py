@@ -1,5 +1,6 @@
 """`connectors:` of `countersign.yaml`: what agents reach, one class per protocol (architecture, section 5)."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -7,6 +8,14 @@ from urllib.parse import urlsplit
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from services.runtime.settings.values import Seconds, Secret, Section, Size
+
+#: RFC 9110, section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Fields of a request that are the connection's or its framing's.
+_FRAMING = frozenset(
+    {"connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive"}
+    | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
 
 
 class Inject(Section):
@@ -20,6 +29,15 @@ class Inject(Section):
     value: Secret | None = None
     user: Secret | None = None
     password: Secret | None = None
+
+    @field_validator("header")
+    @classmethod
+    def _field_name(cls, value: str | None) -> str | None:
+        if value is not None and not _TOKEN.fullmatch(value):
+            raise ValueError("this is not the name of a header field")
+        if value is not None and value.lower() in _FRAMING:
+            raise ValueError(f"{value} says where a request goes or ends, and takes no credential")
+        return value
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

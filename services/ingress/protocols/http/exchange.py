@@ -105,8 +105,8 @@ class Exchange:
     def _upstream(self, target: Target, identity: Identity) -> Upstream:
         upstream = self.parts.upstreams.get(target.connector)
         if upstream is None:
-            known = ", ".join(sorted(self.parts.upstreams))
-            raise AgentError(404, "unknown_connector", f"no connector {target.connector!r}; this gateway has: {known}")
+            known = identity.connector or ", ".join(sorted(self.parts.upstreams))
+            raise AgentError(404, "unknown_connector", f"no connector {target.connector!r}; this token opens: {known}")
         self.story.connector = target.connector
         check_scope(identity, target.connector)
         return upstream

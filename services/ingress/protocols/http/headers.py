@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDict, MultiMapping
 
+from services.ingress.protocols.http import preferences
+
 #: Connection-level fields that never pass (RFC 9110, section 7.6.1), and those a proxy must not invent trust in.
 HOP_BY_HOP = frozenset(
     {
@@ -84,7 +86,10 @@ def for_upstream(received: MultiMapping[str], *, injected: Collection[str] = ())
 
     `injected` are lower-case names.
     """
-    return _kept(received, _NOT_FOR_UPSTREAM, injected)
+    kept = _kept(received, _NOT_FOR_UPSTREAM, injected)
+    if "Prefer" in received and (wishes := preferences.for_upstream(received.getall("Prefer"))):
+        kept["Prefer"] = wishes
+    return kept
 
 
 def for_agent(received: MultiMapping[str]) -> Fields:

@@ -4,11 +4,17 @@
     respond-async           202 at once, with where to look
     respond-async, wait=N   202 unless people decide within N seconds (section 4.3)
 
-What is not understood is ignored, and of a preference that is there twice the first counts (section 2).
+What is not understood is for the upstream, and of a preference that is there twice the first counts (section 2).
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+#: One preference with its parameters; a comma within quotes is part of it.
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+#: What is asked of the gateway.
+_OURS = frozenset({"respond-async", "wait"})
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,20 @@ class Preferences:
 def parse(fields: Iterable[str]) -> Preferences:
     """Read the `Prefer` fields."""
     found: dict[str, str] = {}
-    for preference in ",".join(fields).split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    for _, name, value in _split(fields):
+        found.setdefault(name, value)
     wait = found.get("wait", "")
     return Preferences("respond-async" in found, int(wait) if wait.isdecimal() and len(wait) < 7 else None)
+
+
+def for_upstream(fields: Iterable[str]) -> str:
+    """The `Prefer` field without what was asked of the gateway; empty when nothing is left."""
+    return ", ".join(whole for whole, name, _ in _split(fields) if name not in _OURS)
+
+
+def _split(fields: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Each preference: as it was sent, its name in lower case, its value without quotes."""
+    for found in _PREFERENCE.finditer(",".join(fields)):
+        name, _, value = found[0].partition(";")[0].partition("=")
+        if name.strip():
+            yield found[0].strip(), name.strip().lower(), value.strip().strip('"')
