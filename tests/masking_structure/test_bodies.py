@@ -120,10 +120,20 @@ def test_every_charset_is_written_as_it_was_read(charset: str) -> None:
     assert reply(text.encode(charset), declared).decode(charset) == expected
 
 
-@pytest.mark.parametrize("declared", ["text/plain; charset=klingon", "text/plain; charset=utf-16"])
-def test_a_reply_that_cannot_be_read_is_refused(declared: str) -> None:
+@pytest.mark.parametrize(
+    ("declared", "data"),
+    [
+        ("text/plain; charset=klingon", b"\xff\xfe\x00"),
+        ("text/plain; charset=utf-16", b"\xff\xfe\x00"),
+        ("application/json; charset=utf-16", b'{"a":"bob@example.com "}'),
+        ("application/json; charset=utf-16le", b'{"a":"bob@example.com "}'),
+        ("application/json; charset=utf-16be", b'{"a":"bob@example.com "}'),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_reply_that_cannot_be_read_is_refused(declared: str, data: bytes, size: int) -> None:
     with pytest.raises(GatewayError) as refused:
-        reply(b"\xff\xfe\x00", declared)
+        reply(data, declared, size=size)
     assert (refused.value.status, refused.value.code) == (502, "mask_failed")
 
 
@@ -181,6 +191,11 @@ def test_binary_is_refused_or_passed_as_the_rule_says() -> None:
     assert request(image, "image/png", rule=lenient) == image
     assert reply(image, "image/png", rule=lenient) == image
     assert reply(b"bob@example.com", "image/png", rule=lenient) == b"[EMAIL]"
+    for declared in ("application/json", "text/plain", "text/event-stream", FORM, "application/problem+json"):
+        with pytest.raises(GatewayError):
+            reply(b'{"a":"\xff bob@example.com"}', declared, rule=lenient)
+        with pytest.raises(Denied):
+            request(b'{"a":"\0 bob@example.com"}', declared, rule=lenient)
     packed = INSPECTOR.mask(Content(b"brotli", media_type("text/plain"), "br"), lenient)
     assert (packed.data, packed.coding) == (b"brotli", "br")
 

@@ -285,6 +285,46 @@ def test_other_lines_of_the_last_event_are_masked() -> None:
     assert masked(b"id: 7\ndata:[DONE]\n\n") == b"id: 7\ndata:[DONE]\n\n"
 
 
+def _delta(name: str, text: str) -> bytes:
+    match name:
+        case "transcript":
+            return event({"type": "transcript.text.delta", "delta": text})
+        case "assistants":
+            part = {"index": 0, "type": "text", "text": {"value": text}}
+            return event({"object": "thread.message.delta", "id": "msg_1", "delta": {"content": [part]}})
+        case "messages":
+            delta = {"type": "compaction_delta", "content": text}
+            return event({"type": "content_block_delta", "index": 0, "delta": delta}, "content_block_delta")
+        case "gemini":
+            part = {"content": {"parts": [{"text": text}]}, "index": 0, "finishReason": "STOP"}
+            return event({"candidates": [part]})
+    return chat_chunk({"role": "assistant", name: text})
+
+
+def _said(node: object) -> str:
+    """Every text in an event that is neither a name nor a state."""
+    if isinstance(node, dict):
+        left_out = ("type", "object", "id", "role", "model", "finishReason", "finish_reason")
+        return "".join(_said(value) for name, value in node.items() if name not in left_out)
+    return "".join(map(_said, node)) if isinstance(node, list) else node if isinstance(node, str) else ""
+
+
+@pytest.mark.parametrize("name", ["reasoning_text", "analysis", "transcript", "assistants", "messages", "gemini"])
+def test_texts_under_any_name_are_masked_across_events(name: str) -> None:
+    text = f"Pay with {CARD}, or ask bob@example.com"
+    for at in range(len(text) + 1):
+        stream = b"".join(_delta(name, part) for part in (text[:at], text[at:], "!"))
+        out = masked(stream)
+        assert "".join(map(_said, values(out))) == "Pay with [CREDIT_CARD], or ask [EMAIL]!"
+        assert masked(stream, range(len(stream))) == out
+
+
+def test_the_end_of_a_text_under_any_name_lets_go_of_what_was_held() -> None:
+    done = {"type": "transcript.text.done", "text": "call 4111"}
+    out = values(masked(_delta("transcript", "call ") + _delta("transcript", "4111") + event(done)))
+    assert [value.get("delta", value.get("text")) for value in out] == ["call ", "", "4111", "call 4111"]
+
+
 def test_other_lines_are_masked_as_one_text() -> None:
     key = b": -----BEGIN PRIVATE KEY-----\n: " + b"QUJD" * 12 + b"\n: -----END PRIVATE KEY-----\n"
     assert masked(key + b'data: {"choices":[]}\n\n') == b': [PRIVATE_KEY]\ndata: {"choices":[]}\n\n'

@@ -10,6 +10,7 @@ How it is built, from the outside in:
       messages    Anthropic Messages
       gemini      Google generateContent
       ollama      Ollama's own API
+      generic     OpenAI's other APIs, and any `….delta`
     splice      change some values of a JSON text and no other byte of it
     reassemble  the whole answer from the deltas, for the record
     sse         Framing, Lines: bytes to events

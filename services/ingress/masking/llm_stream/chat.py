@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.ingress.masking.llm_stream.shapes import Fragment, Json, Reading, leaves, number, only, spelt_out
+from services.ingress.masking.llm_stream.shapes import (
+    Fragment,
+    Json,
+    Reading,
+    delta_leaves,
+    leaves,
+    number,
+    only,
+    spelt_out,
+)
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -28,7 +37,7 @@ def read(event: Json) -> Reading | None:
 def _read_choice(choice: Json, position: int, reading: Reading) -> None:
     index = number(choice.get("index"), position)
     path = ("choices", position)
-    for leaf in leaves(choice.get("delta"), (*path, "delta"), (index,)):
+    for leaf in delta_leaves(choice.get("delta"), (*path, "delta"), (index,)):
         reading.fragments.append(Fragment(leaf.ident, leaf.path, leaf.text))
     if isinstance(choice.get("text"), str):
         reading.fragments.append(Fragment((index, "text"), (*path, "text"), choice["text"]))

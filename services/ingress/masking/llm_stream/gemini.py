@@ -2,7 +2,8 @@
 
     {"candidates": [{"content": {"parts": [{"text": "Hel"}], "role": "model"}, "index": 0}]}
 
-The parts of one event carry on those of the last, so a text is all of a candidate's parts, thoughts apart.
+The parts of one event carry on those of the last, so a text is all of a candidate's parts, thoughts apart. It ends
+with the stream, or with a `finishReason` that comes without text: some models send one with every part.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def _read_candidate(candidate: Json, position: int, reading: Reading) -> None:
         else:
             reading.wholes += leaves(part, path)
     reading.repeats += spelt_out(candidate, ("candidates", position))
-    if candidate.get("finishReason"):
+    said = any(fragment.key[0] == index for fragment in reading.fragments)
+    if candidate.get("finishReason") and not said:
         reading.ends.append((index,))
 
 

@@ -7,12 +7,12 @@ of the stream. Breaking off without `close` lets go of nothing that was held.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from services.ingress.masking.errors import MaskingError
-from services.ingress.masking.llm_stream import chat, gemini, messages, ollama, responses, sse
+from services.ingress.masking.llm_stream import chat, gemini, generic, messages, ollama, responses, sse
 from services.ingress.masking.llm_stream.channel import Channel, json_masker
 from services.ingress.masking.llm_stream.limits import CHANNELS_LIMIT, SKELETON_SIZE, SKELETONS_LIMIT
 from services.ingress.masking.llm_stream.shapes import Fragment, Json, Key, Path, Reading
@@ -24,13 +24,21 @@ from services.ingress.masking.structure.fields import FieldMasker
 from services.ingress.masking.text import mask_text
 
 _DONE = b"[DONE]"
+_PROVIDERS: tuple[Callable[[Json], Reading | None], ...] = (
+    chat.read,
+    responses.read,
+    messages.read,
+    gemini.read,
+    ollama.read,
+    generic.read,
+)
 
 
 def read(event: Any) -> Reading | None:
     """What the event carries, when it is of a provider that we know."""
     if not isinstance(event, dict):
         return None
-    return chat.read(event) or responses.read(event) or messages.read(event) or gemini.read(event) or ollama.read(event)
+    return next((reading for provider in _PROVIDERS if (reading := provider(event))), None)
 
 
 @dataclass

@@ -2,12 +2,13 @@
 
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hel"}}
 
-A text is a member of a content block; it ends with the block. A thinking block's text ends with its signature.
+A text is a member of a content block, also of a kind not known here; it ends with the block. A thinking block's text
+ends with its signature.
 """
 
 from __future__ import annotations
 
-from services.ingress.masking.llm_stream.shapes import Fragment, Json, Key, Reading, leaves, number
+from services.ingress.masking.llm_stream.shapes import NO_TEXTS, Fragment, Json, Key, Reading, leaves, number
 
 _DELTAS = {
     "text": "text_delta",
@@ -36,10 +37,11 @@ def read(event: Json) -> Reading | None:
 
 
 def _block(event: Json, index: int, member: str) -> Reading:
-    reading = Reading(carry=_carry)
     block = event.get(member)
+    kind = str(block.get("type", "")) if isinstance(block, dict) else ""
+    reading = Reading(carry=lambda fragment, text: _carry(fragment, text, kind))
     for name, value in block.items() if isinstance(block, dict) else ():
-        if name in _DELTAS and isinstance(value, str):
+        if isinstance(value, str) and name not in NO_TEXTS:
             reading.fragments.append(Fragment(_key(index, name), (member, name), value))
         elif isinstance(value, dict | list):
             reading.wholes += leaves(value, (member, name))
@@ -50,10 +52,10 @@ def _key(index: int, name: str) -> Key:
     return (index, name)
 
 
-def _carry(fragment: Fragment, text: str) -> Json:
+def _carry(fragment: Fragment, text: str, kind: str) -> Json:
     index, name = fragment.key
     return {
         "type": "content_block_delta",
         "index": index,
-        "delta": {"type": _DELTAS[str(name)], name: text},
+        "delta": {"type": _DELTAS.get(str(name), kind), name: text},
     }

@@ -29,6 +29,14 @@ TEXTS = frozenset(
     }
 )
 DOCUMENTS = frozenset({"arguments", "partial_json", "input"})
+#: Strings of a delta that are no texts: names, states, and what is encoded or sealed.
+NO_TEXTS = frozenset(
+    (
+        *("role", "id", "type", "name", "object", "model", "status", "format", "url", "service_tier"),
+        *("file_id", "call_id", "item_id", "tool_call_id", "stop_reason", "stop_sequence", "finish_reason"),
+        *("data", "signature", "encrypted_content", "obfuscation"),
+    )
+)
 #: Members that spell a text out token by token: OpenAI's and compatible servers', and Gemini's.
 TOKEN_BY_TOKEN = frozenset({"logprobs", "logprobsResult"})
 #: How deep below an event its texts are looked for.
@@ -87,6 +95,14 @@ def leaves(node: Any, path: Path = (), ident: Key = (), depth: int = _DEPTH) -> 
             number = value.get("index", position) if isinstance(value, dict) else position
             named = number if isinstance(number, int) else position
             yield from leaves(value, (*path, position), (*ident, named), depth - 1)
+
+
+def delta_leaves(delta: Any, path: Path, ident: Key) -> Iterator[Leaf]:
+    """The texts of a delta: those known by name, and every string it has that is not known to be something else."""
+    yield from leaves(delta, path, ident)
+    for name, value in delta.items() if isinstance(delta, dict) else ():
+        if isinstance(value, str) and name not in TEXTS and name not in DOCUMENTS and name not in NO_TEXTS:
+            yield Leaf((*path, name), (*ident, name), value)
 
 
 def spelt_out(node: Any, path: Path = (), depth: int = _DEPTH) -> Iterator[tuple[Path, Any]]:

@@ -61,10 +61,18 @@ def masker_for(media_type: str, rules: Rules, charset: str = "utf-8", coding: st
     if media_type.startswith("multipart/"):
         masker = _parts(rules)
     elif charset in UTF8:
-        masker = TextOnly(_Sniffing(media_type, rules), pass_binary=rules.pass_binary)
+        pass_binary = rules.pass_binary and not _is_text(media_type)
+        masker = TextOnly(_Sniffing(media_type, rules), pass_binary=pass_binary)
     else:
         masker = Transcoding(charset, _Sniffing(media_type, rules))
     return Inflating(coding, masker) if coding else masker
+
+
+def _is_text(media_type: str) -> bool:
+    """Whether it is declared as text: then one odd byte is no reason to let the rest pass unread."""
+    if media_type.startswith("text/") or media_type == _FORM or _is_markup(media_type, b""):
+        return True
+    return bool(_JSON_TYPE.fullmatch(media_type) or _LINES_TYPE.fullmatch(media_type))
 
 
 def _parts(rules: Rules) -> PartsMasker:

@@ -100,7 +100,7 @@ class PartsMasker:
         of_head = self._head_masker()
         masked = of_head.feed(head) + of_head.close()
         kind, name = _TYPE.search(head), _NAME.search(head)
-        media_type = kind[1].decode("latin-1").strip().lower() if kind else "text/plain"
+        media_type = kind[1].decode("latin-1").strip().lower() if kind else ""
         self._turn_to(self._masker_of(media_type, name[1].strip() if name else b""), of_head)
         self._place = self._body
         return masked

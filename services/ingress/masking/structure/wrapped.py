@@ -18,6 +18,9 @@ UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
 class Masker(Protocol):
     """Masks bytes in parts."""
 
@@ -93,7 +96,11 @@ class Inflating:
 
 
 class Transcoding:
-    """Takes and gives bytes in a charset other than UTF-8."""
+    """Takes and gives bytes in a charset other than UTF-8.
+
+    UTF-16 has to begin with its mark or an ASCII character: readers of JSON take the bytes for UTF-8 if they are that,
+    whatever is declared, and as UTF-16 they would be masked as garble.
+    """
 
     def __init__(self, charset: str, masker: Masker) -> None:
         try:
@@ -101,6 +108,7 @@ class Transcoding:
             self._encoder = codecs.getincrementalencoder(charset)("strict")
         except LookupError:
             raise MaskingError("the content's charset is not known") from None
+        self._start: bytes | None = b"" if codecs.lookup(charset).name.startswith("utf-16") else None
         self._from_utf8 = codecs.getincrementaldecoder("utf-8")("strict")
         self._masker = masker
 
@@ -115,6 +123,12 @@ class Transcoding:
         return self._step(b"", final=True)
 
     def _step(self, data: bytes, *, final: bool) -> bytes:
+        if self._start is not None:
+            self._start += data[:2]
+            if len(self._start) >= 2:
+                if self._start[:2] not in _MARKS and 0 not in self._start[:2]:
+                    raise MaskingError("the content is not in the charset it names")
+                self._start = None
         try:
             masked = self._masker.feed(self._decoder.decode(data, final).encode())
             if final:
