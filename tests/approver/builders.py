@@ -14,6 +14,9 @@ DBA = Requirement(rule="writes-need-a-person", by=("dba",))
 SECURITY = Requirement(rule="pii-needs-security", by=("security",))
 AGENT = Identity(subject="agent-7", issuer="countersign-local", email="agent@example.com", groups=("agents",))
 
+#: Where callers wait, unless a test says otherwise.
+INGRESS = "ingress-1"
+
 
 def question(
     *requirements: Requirement,
@@ -23,7 +26,7 @@ def question(
     grant: float = 3600,
     wait: float = 300,
     statement: str = "DELETE FROM orders WHERE id = 7",
-    ingress: str = "ingress-1",
+    ingress: str = INGRESS,
     terms: dict[str, Any] | None = None,
     **operation: Any,
 ) -> ApprovalRequested:

@@ -16,6 +16,7 @@ from schemas import subjects
 from schemas.approvals import ApprovalQuery, ApprovalRecord, ApprovalReply
 from schemas.events import ApprovalRequested, ApprovalResolved, VerdictReached
 from services.approver.__main__ import Approver, start
+from services.ingress.liveness import announce
 from services.runtime import keys
 from services.runtime.admin import Health
 from services.runtime.data_dir import DataDir
@@ -23,6 +24,7 @@ from services.runtime.identity.local import LocalIssuer
 from services.runtime.service import Context
 from services.runtime.settings import Settings
 from services.runtime.tasks import TaskGroup
+from tests.approver.builders import INGRESS
 from tests.conftest import Bus, until
 
 PEOPLE = [
@@ -157,4 +159,8 @@ async def world(bus: Bus, data: DataDir) -> AsyncIterator[World]:
 
         await ingress.subscribe(subjects.VERDICTS, cb=hear)
         await ingress.flush()
+        # Callers wait at an ingress that lives, or what they asked is withdrawn after a few seconds.
+        lives = TaskGroup("ingress")
+        stack.push_async_callback(lives.cancel)
+        lives.start(announce(await ingress.jetstream().key_value(subjects.INGRESSES_BUCKET), INGRESS), "sign of life")
         yield world

@@ -64,7 +64,7 @@ class Mailboxes:
 
     async def wait(self, address: str, count: int = 1) -> EmailMessage:
         """The last of at least `count` mails to this address."""
-        found: list[EmailMessage] = await until(lambda: len(self.of(address)) >= count and self.of(address), 40)
+        found: list[EmailMessage] = await until(lambda: len(self.of(address)) >= count and self.of(address))
         return found[-1]
 
 

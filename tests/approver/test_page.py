@@ -347,7 +347,7 @@ async def test_while_the_bus_is_away_the_page_says_so(gate: Gate) -> None:
         assert "Nothing was done" in await answer.text()
     await gate.world.bus.server.start()
     everybody = (gate.world.policy, gate.world.ingress, gate.approver.client, gate.approver.broker.connection)
-    await until(lambda: all(client.is_connected for client in everybody), 40)
+    await until(lambda: all(client.is_connected for client in everybody))
     async with aiohttp.ClientSession() as client, client.get(url) as answer:
         assert answer.status == 200
 
