@@ -160,6 +160,7 @@ class Asking:
         assert isinstance(call, frontend.FunctionCall)
         words = f"fast-path call of function {call.function} with {len(call.arguments)} arguments"
         judged = await self.judging.other("sql.fastpath", f"function {call.function}", words, frame.raw, len(frame.raw))
+        judged.story.reached_upstream = True
         self.state.send(frame.raw, Expected(frontend.FUNCTION_CALL, judged=deque((judged,))))
         await self._settled()
 

@@ -62,9 +62,11 @@ class Judged:
 
     def begin_copy(self, inspector: Inspector, columns: int, *, binary: bool, window: int) -> None:
         """COPY data with so many columns follow. Raises MaskingError."""
-        masker = inspector.copy_out(self.copy_form(binary=binary), self._hidden([Field()] * columns), self.mask)
+        form = self.copy_form(binary=binary)
+        masker = inspector.copy_out(form, self._hidden([Field()] * columns), self.mask)
         # Binary data hide their values from the detectors of the record.
-        self.results.begin_copy(masker, self._recording(0 if binary else window))
+        recording = self._recording(0 if binary else window)
+        self.results.begin_copy(masker, recording, header=form.header and not binary)
         self.begun = True
 
     def copy_form(self, *, binary: bool) -> CopyFormat:

@@ -34,6 +34,8 @@ class Results:
         self.masker: RowMasker | None = None
         self.copying: CopyMasker | None = None
         self.is_copy = False
+        #: The next of COPY's data names the columns, and is no row.
+        self._header = False
         self._held: list[bytes] = []
         self._held_bytes = 0
         #: Whether the large message that is passing in pieces is let through.
@@ -45,9 +47,10 @@ class Results:
         if recording.wanted:
             recording.columns(fields)
 
-    def begin_copy(self, masker: CopyMasker | None, recording: Recording) -> None:
-        """COPY data follow."""
+    def begin_copy(self, masker: CopyMasker | None, recording: Recording, *, header: bool) -> None:
+        """COPY data follow, after a line of column names if `header`."""
         self.fields, self.copying, self.recording = (), masker, recording
+        self._header = header
         self.is_copy = True
 
     def take(self, item: Run | Piece) -> bytes:
@@ -123,7 +126,7 @@ class Results:
 
     def _copy(self, item: Run | Piece) -> bytes:
         if isinstance(item, Run):
-            if self.copying is None and not self.recording.wanted and self.limit is None:
+            if self.copying is None and not self.recording.wanted and self.limit is None and not self._header:
                 self.rows += item.count
                 return item.raw
             return b"".join(self._copy_data(bytes(payload)) for payload in item.payloads())
@@ -138,10 +141,13 @@ class Results:
 
     def _copy_data(self, data: bytes) -> bytes:
         """One CopyData: PostgreSQL sends one for each row ("COPY-out mode")."""
-        if self.left == 0:
+        if self._header:
+            self._header = False
+        elif self.left == 0:
             self.withheld += 1
             return b""
-        self.rows += 1
+        else:
+            self.rows += 1
         return self._copied(self.copying.feed(data) if self.copying else data)
 
     def _copied(self, data: bytes) -> bytes:
