@@ -70,6 +70,7 @@ async def test_a_person_sees_the_next_steps_and_may_close_the_terminal(start_up:
     assert "Countersign is ready." in text
     assert "OPENAI_BASE_URL=http://127.0.0.1:" in text
     assert "countersign token --subject my-agent" in text
+    assert "--kind human --groups dba,platform --data" in text  # who may decide by the policy in force
     assert "countersign approvals list" in text
     up.process.send_signal(signal.SIGHUP)  # the terminal is closed
     assert up.process.wait(120) == 0
@@ -131,7 +132,7 @@ async def test_a_crash_loop_ends_up_and_names_the_service_and_its_last_words(sta
     up.child("approver").kill()
     assert up.process.wait(120) == 1
     assert up.log.read_text().splitlines()[-1] == (
-        "countersign: approver ended 5 times within 60 s; its last line: approver: the tea is cold"
+        "countersign: approver ended 5 times within 600 s; its last line: approver: the tea is cold"
     )
     assert not any(process.is_running() for process in below)
     assert "Traceback" not in up.log.read_text()

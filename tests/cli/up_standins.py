@@ -2,7 +2,7 @@
 
 import sys
 
-from countersign import __main__, instance
+from countersign import __main__, instance, supervisor
 
 
 def command(name: str, config: str, data: str) -> tuple[str, ...]:
@@ -10,5 +10,6 @@ def command(name: str, config: str, data: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
+    supervisor.CRASH_WINDOW = 600.0  # five starts take a while where the machine is busy
     instance.command = command
     __main__.main()
