@@ -38,9 +38,9 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two attempts to begin while NATS or ClickHouse is away.
 _RETRY: Final = 1.0
-#: Seconds between two looks at our consumer, or this many times a batch's age: what is sent must have come by then.
+#: Seconds between two looks at our consumer, or so many times the longest age of a batch: by then all sent has come.
 _CHECK: Final = 2.0
-_CHECK_AGES: Final = 2
+_CHECK_AGES: Final = 3
 
 
 class StreamWriter:
