@@ -4,7 +4,7 @@ Keys as under `listen`, plus `nats`. Fronts that speak HTTP are base URLs (`http
 `nats://…`; PostgreSQL's front is `host:port`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from services.runtime.settings import Address, Settings
 
@@ -29,12 +29,12 @@ def of(listening: Mapping[str, str], settings: Settings, nats: str) -> Endpoints
     return {name: found[name] for name in order} | {"nats": nats}
 
 
-def summary(endpoints: Endpoints, settings: Settings, data: str, ca: str | None) -> str:
-    """What a person needs next: where everything listens, and lines to copy for an agent and an auditor."""
+def summary(endpoints: Endpoints, settings: Settings, data: str, ca: str | None, reviewers: Sequence[str]) -> str:
+    """What a person needs next: where everything listens, and lines to copy for agent, `reviewers` and auditor."""
     option = "" if data == "data" else f" --data {data}"
     lines = ["Countersign is ready.", ""]
     lines += [f"  {name:<11}{address}{_note(name)}" for name, address in endpoints.items()]
-    lines += ["", *_agent(endpoints, settings, option, ca), "", *_people(endpoints, option)]
+    lines += ["", *_agent(endpoints, settings, option, ca), "", *_people(endpoints, option, reviewers)]
     return "\n".join(lines)
 
 
@@ -63,10 +63,11 @@ def _agent(endpoints: Endpoints, settings: Settings, option: str, ca: str | None
     return lines
 
 
-def _people(endpoints: Endpoints, option: str) -> list[str]:
+def _people(endpoints: Endpoints, option: str, reviewers: Sequence[str]) -> list[str]:
+    groups = f" --groups {','.join(reviewers)}" if reviewers else ""
     lines = [
         "To decide what waits for a person:",
-        f'  export COUNTERSIGN_TOKEN="$(countersign token --subject you --kind human --groups reviewers{option})"',
+        f'  export COUNTERSIGN_TOKEN="$(countersign token --subject you --kind human{groups}{option})"',
         f"  countersign approvals list{option}",
     ]
     if "clickhouse" in endpoints:

@@ -12,6 +12,7 @@ from nats.errors import Error as NatsError
 from countersign.errors import CommandError
 from countersign.watch import Apply, BusAway
 from services.policy.apply import PolicyConflict, apply
+from services.policy.approving import Approve
 from services.policy.check import read_text
 from services.policy.document import PolicyRefused
 from services.policy.rules import parse_policy
@@ -38,6 +39,15 @@ def applier(bus: BusAddress) -> Apply:
             raise BusAway(f"{file}: not applied: {error}") from None
 
     return apply_file
+
+
+def reviewers(file: Path) -> tuple[str, ...]:
+    """The groups that the file's first rule with `approve` asks; none where no rule does, or the file is wrong now."""
+    try:
+        policy = parse_policy(read_text(file), str(file))
+    except PolicyRefused:
+        return ()
+    return next((rule.effect.by for rule in policy.rules if isinstance(rule.effect, Approve)), ())
 
 
 @asynccontextmanager

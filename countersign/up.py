@@ -15,7 +15,7 @@ from countersign.endpoints import Endpoints
 from countersign.errors import Misuse
 from countersign.instance import Instance
 from countersign.lock import Lock
-from countersign.policy_file import applier
+from countersign.policy_file import applier, reviewers
 from countersign.where import LOCAL_CA, DataOption, data_dir
 from services.runtime import logs
 from services.runtime.settings import Settings, SettingsError, load
@@ -43,7 +43,9 @@ def up(
         shown = (
             orjson.dumps(found).decode()
             if json
-            else endpoints.summary(found, settings, str(directory.root), str(ca) if ca.exists() else None)
+            else endpoints.summary(
+                found, settings, str(directory.root), str(ca) if ca.exists() else None, reviewers(instance.policy_file)
+            )
         )
         print(shown, flush=True)
 

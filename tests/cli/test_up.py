@@ -59,7 +59,9 @@ async def test_sigterm_ends_everything_in_order_and_removes_the_endpoints(start_
     assert drained[3] == "recorder"
 
 
-async def test_a_person_sees_the_next_steps_and_may_close_the_terminal(start_up: StartUp) -> None:
+async def test_a_person_sees_the_next_steps_and_may_close_the_terminal(start_up: StartUp, cli: Cli) -> None:
+    with (cli.directory / "policy.yaml").open("a") as policy:
+        policy.write("  - {name: people-decide, when: action == 'http.post', approve: {by: [dba, platform]}}\n")
     up = start_up(json=False)
     assert up.process.stdout
     text = ""
@@ -70,7 +72,7 @@ async def test_a_person_sees_the_next_steps_and_may_close_the_terminal(start_up:
     assert "Countersign is ready." in text
     assert "OPENAI_BASE_URL=http://127.0.0.1:" in text
     assert "countersign token --subject my-agent" in text
-    assert "--kind human --groups dba,platform --data" in text  # who may decide by the policy in force
+    assert "--kind human --groups dba,platform" in text  # who may decide by the policy in force
     assert "countersign approvals list" in text
     up.process.send_signal(signal.SIGHUP)  # the terminal is closed
     assert up.process.wait(120) == 0
