@@ -19,10 +19,11 @@ from services.ingress.gate import Gate
 from services.ingress.holding import Holding
 from services.ingress.inspection import Inspector
 from services.ingress.lasting import Lasting
+from services.ingress.limiter import Limiter
 from services.ingress.masking.entities import CustomPattern
 from services.ingress.masking.errors import MaskingError
 from services.ingress.metrics import Metrics
-from services.ingress.parts import Limiter, Parts
+from services.ingress.parts import Parts
 from services.ingress.protocols.http import exchange
 from services.ingress.protocols.http.connection import Server
 from services.ingress.protocols.http.pages import Pages
@@ -134,13 +135,15 @@ async def _parts(context: Context, client: Client, verifier: TokenVerifier, upst
         clock=utc_now,
     )
     digest_key = keys.digest_key(context.data)
+    limits = settings.limits
+    limiter = Limiter(limits.operations, limits.held, limits.held_per_identity)
     return Parts(
         settings=settings,
         registry=context.registry,
         emitter=emitter,
         admission=Admission(verifier),
         gate=gate,
-        holding=Holding(gate, emitter, countersigned),
+        holding=Holding(gate, emitter, countersigned, limiter),
         countersigned=countersigned,
         lasting=Lasting(client, countersigned.grants, utc_now),
         inspector=_inspector(settings, digest_key),
@@ -148,7 +151,7 @@ async def _parts(context: Context, client: Client, verifier: TokenVerifier, upst
         upstreams=upstreams,
         refusals=Refusals(settings.limits.refusals_per_second, metrics),
         metrics=metrics,
-        limiter=Limiter(settings.limits.operations),
+        limiter=limiter,
         digest_key=digest_key,
     )
 
@@ -165,6 +168,7 @@ def _inspector(settings: Settings, key: bytes) -> Inspector:
 
 def _background(context: Context, parts: Parts, verifier: TokenVerifier) -> None:
     parts.metrics.in_flight.set_function(lambda: parts.limiter.in_flight)
+    parts.metrics.held.set_function(lambda: parts.limiter.waiting)
     parts.metrics.outbox.set_function(lambda: parts.emitter.backlog)
     for issuer in context.settings.identity.issuers:
         parts.metrics.issuer_problem.labels(issuer.issuer).set_function(partial(_has_problem, verifier, issuer.issuer))

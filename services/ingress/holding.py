@@ -20,6 +20,7 @@ from services.ingress.countersigned import Countersigned
 from services.ingress.emit import Emitter
 from services.ingress.errors import Denied, NotDecided, denied
 from services.ingress.gate import Gate
+from services.ingress.limiter import Limiter, TooManyHeld
 from services.ingress.withdrawing import Caller, withdraw
 from services.runtime.tasks import heed_cancellation
 
@@ -48,6 +49,7 @@ class Holding:
     gate: Gate
     emitter: Emitter
     countersigned: Countersigned
+    limiter: Limiter
     #: Set when the ingress is going down.
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -66,21 +68,38 @@ class Holding:
         """
         deadline = time.monotonic() + attempt.asked.wait_seconds
         try:
-            async with self.gate.people(attempt.operation_id) as answers:
-                while True:
-                    record = await self._settled_by_now(attempt, held)
-                    heed_cancellation()
-                    if record:
-                        return await self._use(record, attempt, held)
-                    if (left := deadline - time.monotonic()) <= 0:
-                        raise _timed_out(held)
-                    if resumable and self.leaving.is_set():
-                        await self.countersigned.leave_open(held.approval_id or "-")
-                        raise _going_down(held)
-                    await _next(answers.get, min(POLL, left))
+            with self.limiter.waiting_for_people(attempt.identity.key):
+                async with self.gate.people(attempt.operation_id) as answers:
+                    record = await self._decided(attempt, held, answers, deadline, resumable=resumable)
+            return await self._use(record, attempt, held)
         except asyncio.CancelledError:
             self.withdraw(attempt, held, why_left())
             raise
+        except TooManyHeld:
+            self.withdraw(attempt, held, "too many wait for people already")
+            raise
+
+    async def _decided(
+        self,
+        attempt: OperationAttempted,
+        held: Verdict,
+        answers: asyncio.Queue[Verdict],
+        deadline: float,
+        *,
+        resumable: bool,
+    ) -> ApprovalRecord:
+        """The entry once people have decided. Raises Denied or NotDecided when the caller waits no longer."""
+        while True:
+            record = await self._settled_by_now(attempt, held)
+            heed_cancellation()
+            if record:
+                return record
+            if (left := deadline - time.monotonic()) <= 0:
+                raise _timed_out(held)
+            if resumable and self.leaving.is_set():
+                await self.countersigned.leave_open(held.approval_id or "-")
+                raise _going_down(held)
+            await _next(answers.get, min(POLL, left))
 
     async def use_presented(self, attempt: OperationAttempted, held: Verdict) -> Verdict:
         """The verdict for a caller that presents an approval and does not wait; None while people have not decided."""

@@ -41,6 +41,7 @@ class Metrics:
         self.issuer_problem = Gauge(
             "countersign_issuer_problem", "1 while an issuer's keys cannot be had", ("issuer",), registry=registry
         )
+        self.held = Gauge("countersign_operations_held", "Operations that wait for people", registry=registry)
         self.outbox = Gauge("countersign_outbox_events", "Events not yet acked by JetStream", registry=registry)
 
     def finished(self, protocol: str, connector: str, outcome: Outcome, seconds: float) -> None:

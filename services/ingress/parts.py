@@ -1,7 +1,6 @@
 """What sessions of every protocol work with: built once at start (`__main__`), handed to each."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -10,39 +9,17 @@ from services.ingress.admission import Admission
 from services.ingress.aside import Aside
 from services.ingress.countersigned import Countersigned
 from services.ingress.emit import Emitter
-from services.ingress.errors import not_decided
 from services.ingress.gate import Gate
 from services.ingress.holding import Holding
 from services.ingress.inspection import Inspector
 from services.ingress.lasting import Lasting
+from services.ingress.limiter import Limiter
 from services.ingress.metrics import Metrics
 from services.ingress.protocols.postgres.catalogs import Catalogs
 from services.ingress.refusals import Refusals
 from services.ingress.upstream.http import Upstream
 from services.ingress.vault import Vault
 from services.runtime.settings import Settings
-
-
-@dataclass
-class Limiter:
-    """Bounds the operations in flight in this process (G10); more are told to come back."""
-
-    limit: int
-    in_flight: int = 0
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Take one place for the duration."""
-        self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-
-    def check(self) -> None:
-        """Raise NotDecided when there are too many."""
-        if self.in_flight > self.limit:
-            raise not_decided("the gateway has too many operations in flight")
 
 
 @dataclass(frozen=True)

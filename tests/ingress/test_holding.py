@@ -24,7 +24,7 @@ from services.runtime import keys
 from services.runtime.certificates import sign
 from services.runtime.settings.approvals import ApprovalSettings
 from tests.conftest import until
-from tests.ingress.conftest import Gateway
+from tests.ingress.conftest import Gateway, allow
 
 REVIEWER = Reviewer(issuer="i", subject="grace", email="grace@example.com", groups=("dba",))
 
@@ -473,3 +473,34 @@ async def test_while_the_bus_is_away_no_approval_is_used(people: People) -> None
     status, _ = await held.send(headers={"Countersign-Approval": held.approval_id})
     assert status == 503
     await people.gateway.bus.server.start()  # or ingress would wait for it when it stops
+
+
+async def test_who_waits_for_people_takes_no_place_and_one_identity_not_all(gateway: Gateway) -> None:
+    await gateway.boot(limits={"operations": 1, "held": 3, "held_per_identity": 2})
+    gateway.decide = lambda attempt: hold(attempt) if attempt.operation.path == "/pay" else allow(attempt)
+
+    async def status(path: str, subject: str) -> int:
+        async with gateway.call("POST", f"/vendor{path}", gateway.token(subject), data=b"{}") as reply:
+            return reply.status
+
+    assert gateway.ingress
+    limiter = gateway.ingress.parts.limiter
+    calls = []
+    for number, subject in enumerate(("agent-7", "agent-7", "agent-8"), 1):
+        calls.append(asyncio.ensure_future(status("/pay", subject)))
+        await until(lambda number=number: limiter.waiting == number)
+    assert limiter.in_flight == 0
+    assert await status("/read", "agent-9") == 200
+    assert await status("/pay", "agent-9") == 503
+    calls.pop().cancel()
+    await until(lambda: limiter.waiting == 2)
+    assert await status("/pay", "agent-7") == 429
+    withdrawn = await until(lambda: len(found := gateway.events("ApprovalWithdrawn")) == 3 and found)
+    assert sorted(event["reason"] for event in withdrawn) == [
+        "the agent disconnected",
+        "too many wait for people already",
+        "too many wait for people already",
+    ]
+    for call in calls:
+        call.cancel()
+    await until(lambda: limiter.waiting == limiter.in_flight == 0)

@@ -102,6 +102,9 @@ class Limits(Section):
     connections: int = Field(default=4096, ge=1)
     #: Operations in flight in one ingress; more are answered 503 at once.
     operations: int = Field(default=1000, ge=1)
+    #: Of these, apart: callers that wait for people in one ingress, and of one identity; more are refused.
+    held: int = Field(default=1000, ge=1)
+    held_per_identity: int = Field(default=100, ge=1)
     #: Events waiting for their ack; when full, nothing is forwarded.
     outbox: int = Field(default=10_000, ge=1)
     #: Refused requests recorded per second by one ingress; the rest are counted.

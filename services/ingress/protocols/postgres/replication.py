@@ -56,7 +56,8 @@ async def _allowed(parts: Parts, attempt: OperationAttempted, story: Story) -> V
     verdict = await parts.gate.judge(attempt)
     story.judged(verdict)
     if verdict.decision is Decision.HOLD:
-        verdict = await parts.holding.wait(attempt, verdict)
+        with parts.limiter.slot():
+            verdict = await parts.holding.wait(attempt, verdict)
         story.judged(verdict)
     elif verdict.decision is Decision.ALLOW and verdict.certificate:
         await parts.countersigned.check_grant(attempt, verdict)
