@@ -274,8 +274,11 @@ def test_a_large_upload_is_masked_as_it_passes() -> None:
     assert masker.counts == {"EMAIL": 1000}
     with pytest.raises(Denied):
         INSPECTOR.upload(media_type("application/json"), "", MASK).feed(b"\xff")
+    parts = INSPECTOR.upload(media_type("multipart/form-data; boundary=X"), "", MASK)
+    whole = request(MULTIPART, "multipart/form-data; boundary=X")
+    assert b"".join(parts.feed(MULTIPART[at : at + 7]) for at in range(0, len(MULTIPART), 7)) + parts.close() == whole
     with pytest.raises(Denied):
-        INSPECTOR.upload(media_type("multipart/form-data; boundary=X"), "", MASK)
+        INSPECTOR.upload(media_type("application/json"), "", MaskObligation(restore=True))
 
 
 def test_the_path_and_the_query_are_masked_and_otherwise_stay() -> None:

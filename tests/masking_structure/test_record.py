@@ -21,7 +21,10 @@ rules:
     allow: true
     mask: {request: [secrets, pii, financial], response: [secrets, pii, financial]}
 """
-SAMPLES: list[Sample] = [sample for entity in ENTITIES for sample in positives(entity, 2)]
+SAMPLES: list[Sample] = [sample for entity in ENTITIES for sample in positives(entity, 1)]
+#: One value goes through every provider's stream, cut at every place.
+CARD = Sample("4111111111111111.", "4111111111111111")
+SHAPES = (*TEXTS[:3], *DOCUMENTS[1:])
 
 
 class Model(BaseHTTPRequestHandler):
@@ -84,12 +87,13 @@ def test_no_value_reaches_the_agent_the_model_or_any_table(tmp_path: Path) -> No
             url = up.wait_ready()["http"]
             token = cli.run("token", "--subject", "agent").stdout.strip()
             seen = [text for number, sample in enumerate(SAMPLES) for text in _exchange(url, token, number, sample)]
-            rows = _tables(cli, 2 * len(SAMPLES))
+            seen += [text for at in range(len(CARD.text) + 1) for text in _at(url, token, at)]
+            rows = _tables(cli, 2 * len(SAMPLES) + len(SHAPES) * (len(CARD.text) + 1))
         finally:
             up.stop()
             assert up.process.stdout
             up.process.stdout.close()
-    for sample in SAMPLES:
+    for sample in (*SAMPLES, CARD):
         assert not [text for text in seen if sample.value in text]
         assert not [body for body in Model.heard if sample.value.encode() in body]
         assert sample.value not in rows
@@ -102,6 +106,19 @@ def _exchange(url: str, token: str, number: int, sample: Sample) -> Iterator[str
         path = f"/v1/{shape.name.replace(' ', '-')}/{number}/chat"
         Model.streams[path] = shape.write(halves(sample))
         yield shape.read(ask(url, path, token, sample.text))
+
+
+def _at(url: str, token: str, at: int) -> Iterator[str]:
+    """The card cut at this place, in texts and in tool-call arguments of each provider."""
+    for shape in SHAPES:
+        text, cut = CARD.text, at
+        if shape in DOCUMENTS:
+            text, cut = json.dumps({"text": CARD.text}), at + len('{"text": "')
+        path = f"/v1/{shape.name.replace(' ', '-')}/cut-{at}/chat"
+        Model.streams[path] = shape.write([text[:cut], text[cut:]])
+        said = shape.read(ask(url, path, token, "hello"))
+        assert "[CREDIT_CARD]." in said
+        yield said
 
 
 def _tables(cli: Cli, operations: int) -> str:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from examples import sample_llm
 from schemas.events import OperationAttempted
-from schemas.verdicts import Decision, Verdict
+from schemas.verdicts import Decision, MaskObligation, Obligations, Verdict
 from tests.ingress.conftest import Gateway, allow, gateway, upstream  # noqa: F401 - fixtures
 from tests.sdk import sample_messages
 
@@ -19,6 +19,20 @@ WORDS = "Customer data may not leave for a model provider; ask the data team"
 
 def deny(_: OperationAttempted) -> Verdict:
     return Verdict(decision=Decision.DENY, rules=(RULE,), reason=WORDS, policy_version="v1")
+
+
+def mask_request(_: OperationAttempted) -> Verdict:
+    """What is said to a model."""
+    return _masking(MaskObligation(request=("secrets", "pii")))
+
+
+def mask_response(_: OperationAttempted) -> Verdict:
+    """What a model says."""
+    return _masking(MaskObligation(response=("secrets", "pii")))
+
+
+def _masking(mask: MaskObligation) -> Verdict:
+    return Verdict(decision=Decision.ALLOW, rules=("masked",), obligations=Obligations(mask=mask))
 
 
 class SilentOnce:

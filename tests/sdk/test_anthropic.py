@@ -6,7 +6,7 @@ import anthropic
 import pytest
 
 from tests.sdk import sample_messages
-from tests.sdk.conftest import RULE, WORDS, Providers, SilentOnce, deny
+from tests.sdk.conftest import RULE, WORDS, Providers, SilentOnce, deny, mask_request, mask_response
 
 ASKED = {"model": "sample-model", "max_tokens": 100, "messages": [{"role": "user", "content": "hello there"}]}
 TOOL = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
@@ -76,6 +76,29 @@ async def test_no_verdict_is_tried_again_by_the_sdk(client: anthropic.AsyncAnthr
     assert answer.content[0].text == "You said: hello there"
     assert len(providers.gateway.attempts) == 2
     assert len(providers.requests) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_what_is_said_is_masked_both_ways(
+    client: anthropic.AsyncAnthropic, providers: Providers, streamed: bool
+) -> None:
+    """The provider never sees the address in the prompt, nor the agent the one in the tool's result."""
+    address = "ada.lovelace@analytical.example"
+    providers.gateway.decide = mask_response
+    use = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": f"write to {address} today"}
+    turns = [*ASKED["messages"], {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    if streamed:
+        async with client.messages.stream(**{**ASKED, "messages": turns}) as stream:
+            answer = await stream.get_final_message()
+    else:
+        answer = await client.messages.create(**{**ASKED, "messages": turns})
+    assert answer.content[0].text.strip() == "Done. write to [EMAIL] today"
+    providers.gateway.decide = mask_request
+    answer = await client.messages.create(**{**ASKED, "messages": [{"role": "user", "content": f"ask {address}"}]})
+    assert answer.content[0].text == "You said: ask [EMAIL]"
+    await providers.gateway.outcome(2)
+    assert address.encode() not in b"".join(providers.gateway.raw)
 
 
 async def test_a_token_may_come_as_bearer_too(providers: Providers) -> None:
