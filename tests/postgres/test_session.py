@@ -9,6 +9,8 @@ from psycopg import pq
 
 from services.ingress.classify.sql.resolving import resolve
 from services.ingress.classify.sql.statements import parse
+from services.ingress.protocols.postgres import catalogs as catalogs_of_ingress
+from services.ingress.protocols.postgres import side
 from tests.conftest import until
 from tests.postgres.gateway import CONNECTOR, Gateway
 
@@ -107,7 +109,11 @@ async def test_a_session_is_opened_and_closed(gateway: Gateway) -> None:
     assert (closed["protocol"], closed["operations"]) == ("postgres", 1)
 
 
-async def test_a_catalog_that_was_read_before_a_change_is_not_kept(gateway: Gateway) -> None:
+async def test_a_catalog_that_was_read_before_a_change_is_not_kept(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogs_of_ingress, "READ_TIMEOUT", 60)
+    monkeypatch.setattr(side, "MOST", 60)
     await gateway.boot()
     catalogs, target = gateway.ingress.parts.catalogs, gateway.ingress.postgres.targets[CONNECTOR]
     async with await gateway.direct() as locking:
