@@ -246,10 +246,11 @@ class Inspector:
     def upload(self, media: MediaType, coding: str, mask: MaskObligation) -> ReplyMasker:
         """A masker for a request's body that is too large to be held whole; its errors are Denied.
 
-        Raises Denied for what only a whole body can be masked for: multipart content, and `restore`.
+        Raises Denied for `restore`, which looks at a whole body for its placeholders.
         """
-        if mask.restore or media.name.startswith("multipart/"):
-            raise denied("the body is too large to be masked", (), code="mask_failed")
+        if mask.restore:
+            reason = "the body is larger than limits.inspection_window, so its placeholders cannot be restored"
+            raise denied(reason, (), code="mask_failed")
         try:
             rules = self._rules(mask.request, mask)
             charset = _streamed(media, ASCII_BASED)

@@ -96,8 +96,8 @@ def _apply(
 
 
 def _masks_as_it_comes(rule: Rule, attempt: OperationAttempted) -> bool:
-    """Whether all the rule has to do with content is to mask it, and ingress does that while it streams (COPY)."""
-    return isinstance(rule.effect, Allow) and attempt.operation.attributes.get("streamed") is True
+    """Whether all the rule has to do with content is to mask it, and ingress does that while it sends it on."""
+    return not isinstance(rule.effect, Approve) and attempt.operation.attributes.get("streamed") is True
 
 
 def _holds(rule: Rule, made: cel.Context, facts: dict[str, object]) -> bool | None:

@@ -5,6 +5,7 @@ import json
 import random
 from typing import Any
 
+import pytest
 from aiohttp import WSMsgType, web
 from yarl import URL
 
@@ -131,6 +132,44 @@ async def test_findings_per_role_are_facts_for_policy(gateway: Gateway) -> None:
     operation = gateway.attempts[0].operation
     assert operation.action == "llm.chat"
     assert operation.attributes["findings_by_role"] == {"user": {"AWS_ACCESS_KEY_ID": 1}}
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_a_body_beyond_the_window_is_masked_as_it_comes(gateway: Gateway, coding: str) -> None:
+    await gateway.boot(limits={"inspection_window": 1000})
+    gateway.decide = masking(request=("pii",), style="token")
+    noise = "".join(random.Random(1).choices("abcdefghij \u00e9", k=300_000))
+    body = json.dumps({"model": "m", "messages": [{"content": f"{ADDRESS} {noise} {ADDRESS}"}]}, ensure_ascii=False)
+    data = gzip.compress(body.encode()) if coding else body.encode()
+    fields = {"Content-Type": "application/json", "Content-MD5": "x"} | ({"Content-Encoding": coding} if coding else {})
+    async with gateway.call("POST", f"/vendor/v1/chat/completions?q={ADDRESS}", data=data, headers=fields) as reply:
+        assert reply.status == 200
+    operation = gateway.attempts[0].operation
+    assert (operation.action, operation.complete, operation.attributes["streamed"]) == ("llm.chat", False, True)
+    token = gateway.upstream.seen[0].query["q"]
+    assert gateway.upstream.bodies == [body.replace(ADDRESS, token).encode()]
+    assert not {"Content-MD5", "Content-Encoding", "Content-Length"} & set(gateway.upstream.seen[0].headers)
+    outcome = await gateway.outcome()
+    assert outcome["masked"] == {"request.EMAIL": 3}
+    assert outcome["request_bytes"] == len(gateway.upstream.bodies[0])
+    gateway.decide = masking(restore=True)  # what it stands for was stored before it went out
+    await send(gateway, {"to": token})
+    assert json.loads(gateway.upstream.bodies[-1]) == {"to": ADDRESS}
+
+
+async def test_a_large_body_that_cannot_be_masked_never_arrives_whole(gateway: Gateway) -> None:
+    await gateway.boot(limits={"inspection_window": 1000})
+    gateway.decide = masking(request=("pii",))
+    for end in (b"\xff", b"\0"):
+        async with gateway.call("POST", "/vendor/x", data=b"text " * 100_000 + end) as reply:
+            assert (reply.status, (await reply.json())["error"]["code"]) == (403, "mask_failed")
+    async with gateway.call("POST", "/vendor/x", data=b"\xff" + b"text " * 100_000) as reply:
+        assert reply.status == 403
+    gateway.decide = masking(restore=True)
+    async with gateway.call("POST", "/vendor/x", data=b"text " * 100_000) as reply:
+        assert "inspection_window" in (await reply.json())["detail"]
+    assert len(gateway.upstream.seen) <= 2
+    assert gateway.upstream.bodies == []
 
 
 async def test_a_body_that_cannot_be_read_does_not_hide_that_a_model_is_called(gateway: Gateway) -> None:

@@ -162,6 +162,8 @@ def test_what_would_show_or_mask_a_content_not_seen_whole_denies(effect: str) ->
     assert verdict(*rules).decision is not Decision.DENY
     assert "inspection window" in verdict(*rules, complete=False).reason
     assert verdict("true => allow: true; mask: {response: [pii]}", complete=False).decision is Decision.ALLOW
+    streamed = verdict(*rules, complete=False, attributes={"streamed": True}).decision
+    assert streamed is (Decision.DENY if effect.startswith("approve") else Decision.ALLOW)
 
 
 def test_the_variables_have_their_values() -> None:

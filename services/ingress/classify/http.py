@@ -40,6 +40,8 @@ def operation(
     attributes: Json = {"media_type": content.media.name} if content.raw else {}
     if content.opaque:
         attributes["opaque"] = True
+    elif not content.complete:  # masked as it comes, where that is all a rule has to do with it
+        attributes["streamed"] = True
     if call:
         attributes |= call.attributes
     unread = call is not None and call.unread and not content.media.is_parts

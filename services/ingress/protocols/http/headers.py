@@ -64,6 +64,9 @@ _VOLATILE = frozenset(
 )
 _VOLATILE_PREFIXES = ("x-stainless-", "x-b3-", "x-datadog-", "sec-fetch-", "sec-ch-")
 
+#: About the very bytes of a body; untrue of a masked one (RFC 9110, section 8.4; RFC 9530).
+ABOUT_BYTES = ("Content-Encoding", "Content-MD5", "Content-Digest", "Repr-Digest", "Digest")
+
 Fields = CIMultiDict[str]
 
 

@@ -29,8 +29,6 @@ UNINSPECTED = "[content that could not be inspected]"
 SMALL = 64 * 1024
 #: RFC 9110, section 6.4.1: these have no content.
 _WITHOUT_BODY = frozenset({204, 304})
-#: Fields about the very bytes of a body; untrue of a masked one (RFC 9110, section 8.4; RFC 9530).
-_ABOUT_BYTES = ("Content-Encoding", "Content-MD5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges")
 
 
 def negotiate_coding(fields: CIMultiDict[str], verdict: Verdict) -> None:
@@ -57,7 +55,7 @@ async def send(
     action = story.attempt.operation.action if story.attempt else ""
     masker = parts.inspector.reply(media, coding, mask, action)
     if masker:
-        for name in _ABOUT_BYTES:
+        for name in (*headers.ABOUT_BYTES, "Accept-Ranges"):
             fields.popall(name, None)
     window = parts.settings.limits.inspection_window if verdict.obligations.record == "full" else 0
     record = ReplyRecord(media, coding, window)
