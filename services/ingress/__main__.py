@@ -204,7 +204,12 @@ async def _listen(context: Context, parts: Parts, tls: ListenerTls | None) -> tu
 
     server = Server(handle, context.settings.limits, parts.metrics, parts.refusals, open_session)
     listener = await asyncio.get_running_loop().create_server(
-        server, listen.http.host, listen.http.port, ssl=tls.context if tls else None, backlog=BACKLOG
+        server,
+        listen.http.host,
+        listen.http.port,
+        ssl=tls.context if tls else None,
+        ssl_handshake_timeout=context.settings.limits.request_head if tls else None,
+        backlog=BACKLOG,
     )
     host, port = listener.sockets[0].getsockname()[:2]
     context.listening["http"] = Address(host=host, port=port)

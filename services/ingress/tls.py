@@ -6,8 +6,9 @@ renewed certificate is served without a restart and without dropping a connectio
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -26,9 +27,14 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the files.
 POLL = 2.0
-#: The local CA lives long enough to be trusted once; its leaf certificate is made anew at every start.
+#: The local CA lives long enough to be trusted once; its leaf certificate is made anew at every start, and when two
+#: thirds of its life are over.
 CA_DAYS = 3650
 LEAF_DAYS = 90
+#: A certificate of the operator's that ends sooner than this, or than a fifth of its life, is an error in the log, once
+#: a day.
+SHORT = timedelta(days=7)
+TOLD_EVERY = timedelta(days=1)
 
 
 @dataclass
@@ -39,9 +45,13 @@ class ListenerTls:
     key: Path
     #: What is spoken inside (RFC 7301).
     alpn: str = "http/1.1"
+    #: Makes both files anew; None where they are the operator's.
+    issue: Callable[[], object] | None = None
+    clock: Callable[[], datetime] = utc_now
     context: ssl.SSLContext = field(init=False)
     _newest: ssl.SSLContext = field(init=False)
     _stamp: tuple[int, ...] = field(init=False)
+    _told: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Raises SettingsError when the files cannot be used."""
@@ -59,6 +69,25 @@ class ListenerTls:
         while True:
             await asyncio.sleep(POLL)
             self.check()
+            self.keep_valid()
+
+    def keep_valid(self) -> None:
+        """Look at the end of the certificate's life: issue the next one, or say that somebody has to."""
+        now = self.clock()
+        if self._told and now < self._told + TOLD_EVERY:
+            return
+        try:
+            begins, ends = _life(self.cert)
+            if self.issue is None:
+                if ends - now < min(SHORT, (ends - begins) / 5):
+                    self._told = now
+                    log.error("the TLS certificate ends soon; renew it", cert=str(self.cert), ends=ends.isoformat())
+            elif now > begins + (ends - begins) * 2 / 3:
+                self.issue()
+                self.check()
+        except (OSError, ValueError) as error:
+            self._told = now
+            log.error("the TLS certificate could not be renewed or read", cert=str(self.cert), error=str(error))
 
     def check(self) -> bool:
         """Look at the files once; True when a new pair is presented from now on."""
@@ -76,7 +105,7 @@ class ListenerTls:
 
     def speaking(self, alpn: str) -> "ListenerTls":
         """The same certificate for another protocol."""
-        return ListenerTls(self.cert, self.key, alpn)
+        return ListenerTls(self.cert, self.key, alpn)  # the other one renews it
 
     def _present(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         connection.context = self._newest
@@ -98,7 +127,13 @@ def listener_tls(setting: ListenTls | str | None, data: DataDir, *hosts: str) ->
         return None
     if isinstance(setting, ListenTls):
         return ListenerTls(setting.cert, setting.key)
-    return ListenerTls(*_issue(data, hosts))
+    return ListenerTls(*_issue(data, hosts), issue=lambda: _issue(data, hosts))
+
+
+def _life(cert: Path) -> tuple[datetime, datetime]:
+    """From when to when a certificate is valid. Raises OSError, ValueError."""
+    certificate = x509.load_pem_x509_certificate(cert.read_bytes())
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def _issue(data: DataDir, hosts: tuple[str, ...]) -> tuple[Path, Path]:

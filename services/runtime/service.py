@@ -10,9 +10,11 @@ import errno
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -99,6 +101,7 @@ def run(name: str, start: Start, argv: list[str] | None = None) -> None:
     settings, data = arguments(name, argv)
     logs.configure(name, settings.telemetry.log, settings.telemetry.level)
     _calm_collector()
+    _allow_files()
     try:
         failure = uvloop.run(_serve(name, start, settings, data))
     except SettingsError as error:
@@ -121,6 +124,13 @@ def _taken(error: OSError, settings: Settings) -> SettingsError | None:
                 f"countersign.yaml: listen.{name}: {at} is taken by another program; end it, or choose another port"
             )
     return None
+
+
+def _allow_files() -> None:
+    """Each connection is an open file: take as many as the system lets this process have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems promise more than they give
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _calm_collector() -> None:

@@ -5,14 +5,17 @@ import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 import trustme
 from aiohttp import web
 
+from schemas.base import utc_now
 from services.ingress import tls
 from services.runtime.data_dir import DataDir
 from services.runtime.settings import SettingsError
@@ -108,6 +111,32 @@ class TestListener:
         curl = await asyncio.create_subprocess_exec("curl", *arguments, stdout=asyncio.subprocess.PIPE)
         stdout, _ = await curl.communicate()
         assert (curl.returncode, b'"live": true' in stdout) == (0, True)
+
+    def test_auto_renews_its_certificate_before_it_ends(self, data: DataDir) -> None:
+        listener = tls.listener_tls("auto", data)
+        assert listener
+        first = listener.cert.read_bytes()
+        listener.keep_valid()
+        assert listener.cert.read_bytes() == first
+        listener.clock = lambda: utc_now() + timedelta(days=61)
+        listener.keep_valid()
+        assert listener.cert.read_bytes() != first
+        assert not listener.check()  # it is presented already
+
+    def test_an_operators_certificate_that_ends_soon_is_told_once_a_day(self, ca: trustme.CA, tmp_path: Path) -> None:
+        ends = utc_now() + timedelta(days=90)
+        pair = ca.issue_cert("localhost", not_before=utc_now() - timedelta(days=1), not_after=ends)
+        cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        cert.write_bytes(b"".join(blob.bytes() for blob in pair.cert_chain_pems))
+        pair.private_key_pem.write_to_path(key)
+        listener = tls.ListenerTls(cert, key)
+        with structlog.testing.capture_logs() as lines:
+            for left in (30, 6, 5.5, 4.9):
+                listener.clock = lambda left=left: ends - timedelta(days=left)
+                listener.keep_valid()
+        assert [(line["log_level"], line["event"]) for line in lines] == [
+            ("error", "the TLS certificate ends soon; renew it")
+        ] * 2
 
     def test_the_ca_survives_a_restart_so_that_it_is_trusted_once(self, data: DataDir) -> None:
         tls.listener_tls("auto", data, "127.0.0.1")
