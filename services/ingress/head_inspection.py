@@ -5,6 +5,7 @@ Counterparts: `inspection.Inspector`, which brings the detectors; `recorded_cont
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -25,6 +26,9 @@ _HANDLES = frozenset({"idempotency-key", "x-idempotency-key", "x-csrf-token", "x
 _COOKIES = frozenset({"cookie", "set-cookie"})
 #: Fields that hold an address, in which a label has to be encoded like anything else.
 _ADDRESSES = frozenset({"location", "content-location", "referer"})
+#: Fields that are remembered to hold nothing, and the longest of them: a megabyte at most.
+KNOWN_FIELDS = 2048
+KNOWN_FIELD = 256
 #: Set by the gateway itself on the way to the upstream.
 _OURS = frozenset({"traceparent"})
 
@@ -68,18 +72,31 @@ def masked_query(query: str, scanner: Scanner, replacer: Replacer) -> tuple[str,
     return masked.decode(), counts
 
 
-def found_in(fields: CIMultiDict[str], scanner: Scanner) -> Counter[str]:
-    """What header fields hold, by entity; one scan of them all tells that most hold nothing.
+class FieldFindings:
+    """What header fields hold, by entity. Those without a value are remembered: most come again."""
 
-    Raises MaskingError when a detector fails.
-    """
-    texts = [(name.lower(), _shown(name, value)) for name, value in fields.items()]
-    found: Counter[str] = Counter()
-    if not _suspect(texts, scanner):
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._clean: set[tuple[str, str]] = set()
+
+    def found_in(self, fields: Iterable[tuple[str, str]]) -> Counter[str]:
+        """One scan of all that are new tells that most hold nothing. Raises MaskingError when a detector fails."""
+        new = [field for field in fields if field not in self._clean]
+        texts = [(name.lower(), _shown(name, value)) for name, value in new]
+        found: Counter[str] = Counter()
+        if not new:
+            return found
+        if _suspect(texts, self._scanner):
+            for name, text in texts:
+                found.update(_entities(name, text, self._scanner))
+        if not found:
+            self._remember(new)
         return found
-    for name, text in texts:
-        found.update(_entities(name, text, scanner))
-    return found
+
+    def _remember(self, fields: list[tuple[str, str]]) -> None:
+        if len(self._clean) > KNOWN_FIELDS:
+            self._clean.clear()
+        self._clean.update(field for field in fields if len(field[1]) <= KNOWN_FIELD)
 
 
 def masked_fields(

@@ -20,8 +20,8 @@ from services.ingress.classify.sql.operation import Bind
 from services.ingress.content import ASCII_BASED, READABLE, Content, MediaType
 from services.ingress.errors import Denied, GatewayError, denied
 from services.ingress.head_inspection import (
+    FieldFindings,
     MaskedHead,
-    found_in,
     masked_fields,
     masked_path,
     masked_query,
@@ -82,6 +82,7 @@ class Inspector:
         #: For the record; hashes leave no pairs behind, so that one serves every request.
         self._hashing = Replacer("hash", key)
         self._recording = Recording(self._everything, self._hashing)
+        self._fields = FieldFindings(self._everything)
 
     def inspect(self, content: Content) -> Recorded:
         """A body as it may be recorded. Raises Denied if a detector fails."""
@@ -119,7 +120,7 @@ class Inspector:
     def fields(self, fields: CIMultiDict[str]) -> Counter[str]:
         """What header fields hold, by entity. Raises Denied when a detector fails."""
         try:
-            return found_in(fields, self._everything)
+            return self._fields.found_in(fields.items())
         except MaskingError as error:
             raise mask_failed(error) from error
 
