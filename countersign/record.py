@@ -116,9 +116,9 @@ class Endpoint:
 def opened(given: Path | None) -> Iterator[Record]:
     """The record of the instance that `--data` or the environment names. Raises CommandError, Misuse."""
     directory = data_dir(given)
-    remote = os.environ.get("COUNTERSIGN_CLICKHOUSE_URL") if given is None else None
-    if remote:
-        yield _remote(remote)
+    url = os.environ.get("COUNTERSIGN_CLICKHOUSE_URL") if given is None else None
+    if url:
+        yield remote(url)
     elif address := _running(directory):
         yield Endpoint(Gateway(address), _auditor(directory))
     else:
@@ -135,8 +135,8 @@ def _stopped(data: DataDir) -> StoppedStore:
     return audit_store.StoppedStore(data.root, data.root / EMBEDDED_STORE)
 
 
-def _remote(url: str) -> Endpoint:
-    """The endpoint of COUNTERSIGN_CLICKHOUSE_URL. Raises Misuse."""
+def remote(url: str) -> Endpoint:
+    """The endpoint that COUNTERSIGN_CLICKHOUSE_URL names. Raises Misuse."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Misuse("COUNTERSIGN_CLICKHOUSE_URL: write an address such as https://user:password@clickhouse:8443")

@@ -10,6 +10,7 @@ import typer
 from countersign.errors import CommandError, Misuse
 from countersign.proof import completeness as counting
 from countersign.proof.content import verify_content
+from countersign.proof.definitions import verify_definitions
 from countersign.proof.erasing import ErasureRequest, must_be_known, publish, sessions_of, until_erased
 from countersign.proof.findings import Report, counted
 from countersign.proof.keys import verifier_keys
@@ -56,6 +57,7 @@ def verify(
         raise CommandError("--against: there is no checkpoint in it")
     report = Report()
     with opened(data) as record:
+        verify_definitions(record, report)
         for stream in STREAMS:
             key = _key_of(keys, stream)
             verify_log(record, stream, key, [note for note in notes if _origin(note) == key.name], report)

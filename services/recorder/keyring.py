@@ -3,7 +3,7 @@
     keys in doubt?   a writer that died may have inserted keys and no rows, or its insert may still arrive: so keys go
     in under the token of the claimed range, and what is used is what is read back afterwards, never what was made here.
 
-An erased session stays erased: whatever is recorded of it later is sealed by a key that nobody keeps.
+An erased session stays erased: it has no key, and of what is recorded of it later no content is stored (sealing.py).
 Counterpart: the dictionary `keyring`, by which the views look the same keys up (docs/adr/0010-content-under-keys.md).
 """
 
@@ -15,7 +15,7 @@ from schemas.base import new_id
 from services.recorder.clickhouse import Store
 from services.recorder.content import KEY_BYTES
 from services.recorder.rows import Rows
-from services.recorder.sealing import sealed, sessions
+from services.recorder.sealing import NO_KEY, sealed, sessions
 from services.recorder.store_address import ServerAddress
 from services.recorder.store_errors import StoreUnavailable
 from services.recorder.tables import SESSION_KEYS
@@ -59,7 +59,7 @@ class Keyring:
         return sealed(rows, await self.keys(sessions(rows), stream, token))
 
     async def keys(self, wanted: Sequence[str], stream: str, token: str) -> dict[str, bytes]:
-        """A key for each session. Raises StoreError."""
+        """A key for each session; NO_KEY for those that were erased. Raises StoreError."""
         keys: dict[str, bytes] = {}
         for number, part in enumerate(_parts(wanted)):
             keys |= await self._keys(part, stream, f"{token}:session_keys:{number}")
@@ -67,7 +67,7 @@ class Keyring:
 
     async def _keys(self, wanted: Sequence[str], stream: str, token: str) -> dict[str, bytes]:
         erased = {row["session_id"] for row in await self._store.query(_ERASED, {"sessions": list(wanted)})}
-        keys = {session: os.urandom(KEY_BYTES) for session in erased}
+        keys = dict.fromkeys(erased, NO_KEY)
         living = [session for session in wanted if session not in erased]
         for _ in range(_ATTEMPTS):
             keys |= await self._known(living, stream)

@@ -88,7 +88,8 @@ _CATEGORIES: Final = frozenset(
         "Type Conversion", "URL", "UUID",
     }
 )  # fmt: skip
-# The category "Other" holds file() beside version(): by name.
+# The category "Other" holds file() beside version(): by name. By `tryDecrypt` `audit verify` compares what the column
+# `opened` tells with the content: by keys from the column `content_key`, which `audit prove --reveal` reads too.
 _OTHERS: Final = frozenset(
     """
     _CAST caseWithExpression nested bar blockNumber blockSize byteSize countDigits currentDatabase currentQueryID
@@ -100,7 +101,8 @@ _OTHERS: Final = frozenset(
     normalizeQueryKeepNames normalizedQueryHash normalizedQueryHashKeepNames parseReadableSize
     parseReadableSizeOrNull parseReadableSizeOrZero parseTimeDelta queryID revision rowNumberInAllBlocks
     rowNumberInBlock runningAccumulate runningDifference runningDifferenceStartingWithFirstValue throwIf
-    toColumnTypeName toTypeName tokenizeQuery transform uptime variantElement variantType version visibleWidth
+    toColumnTypeName toTypeName tokenizeQuery transform tryDecrypt uptime variantElement variantType version
+    visibleWidth
     """.split()
 )
 # Operators the parser spells as functions and system.functions does not list.

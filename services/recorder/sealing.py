@@ -11,6 +11,11 @@ from services.recorder.tables import Table
 
 #: The tables whose last column is `content`.
 _CARRIERS: Final[tuple[Table, ...]] = (*t.WITH_CONTENT, t.SESSION_FRAMES, t.DEAD_LETTERS)
+#: An erased session's: nothing is sealed by it.
+NO_KEY: Final = b""
+#: What stands for content that came after its session's erasure: a nonce, a byte and a tag that no key fits (for no byte
+#: ClickHouse takes any tag). Always the same, so that a repeated batch gives the same rows.
+GONE: Final = bytes(12 + 1 + 16)
 #: Where rows tell whose they are. A dead letter has no session that could be read: its key goes by its own id.
 _EVENT_ID: Final = {table: table.columns.index("event_id") for table in (*_CARRIERS, t.EVENTS)}
 _SESSION: Final = {
@@ -50,6 +55,7 @@ def _sealed(table: Table, row: Row, keys: Mapping[str, bytes], hashes: dict[str,
     if not content:
         return row
     event_id = row[_EVENT_ID[table]]
-    closed = seal(content_key(keys[row[_SESSION[table]]], event_id), event_id, content)
+    key = keys[row[_SESSION[table]]]
+    closed = GONE if key == NO_KEY else seal(content_key(key, event_id), event_id, content)
     hashes[event_id] = sealed_hash(closed)
     return (*row[:-1], closed)

@@ -12,6 +12,7 @@ from schemas.events import ContentErased, Outcome, Refusal
 from schemas.operations import Asked, Operation
 from services.recorder.content import CONTENT, Unreadable, cut, restored, seal, unseal
 from services.recorder.keyring import Keyring
+from services.recorder.rows import build
 from tests.recorder import events as e
 from tests.recorder.recording import Moody, database, record
 
@@ -165,6 +166,10 @@ async def test_without_its_key_content_is_erased_and_stays_so(store: Moody) -> N
     }
     (row,) = await store.query("SELECT requested_by, keys_left FROM erased_sessions")
     assert (row["requested_by"], row["keys_left"]) == ("dpo@example.com", 0)
+    # A batch that is repeated after a crash gives the same rows, of an erased session too.
+    rows = build(e.deliveries([late], 9), "AUDIT", 1)
+    once = await Keyring(store).sealed(rows, "AUDIT", "once")
+    assert await Keyring(store).sealed(rows, "AUDIT", "again") == once
 
 
 @pytest.mark.usefixtures("open_engine")

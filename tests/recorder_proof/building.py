@@ -1,5 +1,6 @@
 """A log with everything in it, on the shared engine, and what verifies it: the command's own parts behind the guard."""
 
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from countersign.proof.command import STREAMS
 from countersign.proof.content import verify_content
+from countersign.proof.definitions import verify_definitions
 from countersign.proof.findings import Report
 from countersign.proof.log import verify_log
 from countersign.proof.tables import verify_tables
-from countersign.record import QueryRefused, escaped
+from countersign.record import Endpoint, QueryRefused, escaped, remote
 from schemas.base import new_id
 from schemas.events import ApprovalResolved, ApprovalState, ContentErased, Event, Outcome, Refusal
 from schemas.operations import Asked, Operation
@@ -42,7 +44,7 @@ class Reader:
 
     def __init__(self, store: Moody) -> None:
         address = store.address
-        assert isinstance(address, EmbeddedAddress)
+        assert isinstance(address, EmbeddedAddress), "a server is asked over HTTP: see reader_of"
         self._engine = ReaderEngine(address, ReaderLimits())
         self._engine.open()
 
@@ -60,12 +62,19 @@ class Reader:
         self._engine.close()
 
 
+def reader_of(store: Moody) -> "Reader | Endpoint":
+    """Behind the guard, or the server of CLICKHOUSE_URL as commands ask it."""
+    if isinstance(store.address, EmbeddedAddress):
+        return Reader(store)
+    return remote(f"{os.environ['CLICKHOUSE_URL'].rstrip('/')}?database={store.address.database}")
+
+
 @dataclass
 class Log:
     """Both streams, sealed; `witness` has every checkpoint that was published."""
 
     store: Moody
-    reader: Reader
+    reader: Reader | Endpoint
     witness: dict[str, list[Checkpoint]]
     stored: dict[str, int]
 
@@ -96,6 +105,7 @@ class Log:
             verify_log(self.reader, stream, key_of(stream), notes, report)
         verify_tables(self.reader, report, patience=0)
         verify_content(self.reader, report)
+        verify_definitions(self.reader, report)
         return report
 
 
@@ -103,7 +113,7 @@ class Log:
 async def a_log(dsn: str, stories: int = 40) -> AsyncIterator[Log]:
     """Built in three rounds with a checkpoint after each, one session erased."""
     async with database(dsn) as store:
-        reader = Reader(store)
+        reader = reader_of(store)
         log = Log(store, reader, {stream: [] for stream in STREAMS}, dict.fromkeys(STREAMS, 0))
         try:
             for number in range(3):
@@ -114,7 +124,8 @@ async def a_log(dsn: str, stories: int = 40) -> AsyncIterator[Log]:
             await log.seal()
             yield log
         finally:
-            reader.close()
+            if isinstance(reader, Reader):
+                reader.close()
 
 
 async def _round(log: Log, stories: int, number: int) -> str:
