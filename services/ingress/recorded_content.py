@@ -12,7 +12,7 @@ from services.ingress.content import Content, MediaType
 from services.ingress.masking.errors import MaskingError
 from services.ingress.masking.llm_stream.channel import Channel
 from services.ingress.masking.llm_stream.limits import PREAMBLE_LIMIT
-from services.ingress.masking.llm_stream.reassemble import reassemble
+from services.ingress.masking.llm_stream.reassemble import FACTS, reassemble
 from services.ingress.masking.llm_stream.splice import parse, write
 from services.ingress.masking.llm_stream.sse import opens_stream
 from services.ingress.masking.replace import Replacer
@@ -61,7 +61,7 @@ class Recording:
             if isinstance(value, str):
                 masker = Channel((name.rpartition(".")[2],), self._scanner, self._replacer)
                 # Without its end, what is held back may be the first half of a value.
-                shown[self._name(name)] = masker.feed(value) + (masker.close() if complete else "")
+                shown[self._name(name)] = masker.feed(value) + (masker.close() if complete or name in FACTS else "")
                 counts.update(masker.counts)
             else:
                 recorded = self.value(value)

@@ -93,7 +93,7 @@ async def test_of_a_stream_that_breaks_off_no_half_of_a_value_is_recorded(masked
             await response.read()
     frame = await response_frame(gateway)
     assert frame["truncated"] is True
-    assert json.loads(frame["data"])["0.content"] == "Use "
+    assert json.loads(frame["data"]) == {"model": "gpt-5", "0.content": "Use "}
     assert not [raw for raw in gateway.raw if b"AKIAIOSFODNN7EXAM" in raw]
 
 

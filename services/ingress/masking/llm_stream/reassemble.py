@@ -19,7 +19,7 @@ from services.ingress.masking.llm_stream.shapes import Fragment, Key
 from services.ingress.masking.llm_stream.splice import parse
 
 #: Members of any event that the record shows once, as they were last.
-_FACTS = ("model", "usage", "error")
+FACTS = ("model", "usage", "error")
 
 
 class Reassembly:
@@ -103,7 +103,7 @@ def _facts(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for node in (value, value.get("message"), value.get("response")) if isinstance(value, dict) else ():
         if isinstance(node, dict):
-            found |= {name: node[name] for name in _FACTS if node.get(name) and _is_short(node[name])}
+            found |= {name: node[name] for name in FACTS if node.get(name) and _is_short(node[name])}
     return found
 
 
