@@ -13,6 +13,7 @@ from services.ingress.content import Content, media_type
 from services.ingress.errors import Denied, GatewayError
 from services.ingress.inspection import Inspector
 from services.ingress.vault import open_vault
+from services.runtime.nats.provision import VAULT_BYTES
 from tests.conftest import Bus
 
 KEY = b"k" * 32
@@ -41,8 +42,10 @@ async def test_a_value_comes_back_where_the_rule_restores_and_nowhere_else(bus: 
 async def test_the_bucket_holds_nothing_readable_and_only_ingress_reads_it(bus: Bus) -> None:
     jetstream = (await bus.connect("ingress")).jetstream()
     await (await open_vault(jetstream, SECRET)).store({"EMAIL_abcdefghijklmnop": "bob@example.com"})
-    entry = await (await jetstream.key_value(subjects.VAULT_BUCKET)).get("EMAIL_abcdefghijklmnop")
+    bucket = await jetstream.key_value(subjects.VAULT_BUCKET)
+    entry = await bucket.get("EMAIL_abcdefghijklmnop")
     assert b"bob" not in (entry.value or b"")
+    assert (await bucket.status()).stream_info.config.max_bytes == VAULT_BYTES
     recorder = (await bus.connect("recorder")).jetstream(timeout=0.5)
     with pytest.raises((NatsError, TimeoutError)):
         await recorder.key_value(subjects.VAULT_BUCKET)
