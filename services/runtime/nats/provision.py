@@ -84,13 +84,13 @@ async def provision(client: Client, settings: NatsSettings, free: int | None = N
     chosen = free is None or "max_bytes" in settings.model_fields_set
     if free is not None and not chosen:
         settings = settings.model_copy(update={"max_bytes": min(settings.max_bytes, free // 3)})
-    for config in streams(settings):
-        try:
+    try:
+        for config in streams(settings):
             await _ensure_stream(jetstream, config, keep_size=not chosen)
-        except APIError as error:
-            raise (_no_room(settings) if error.err_code == _NO_ROOM else error) from None
-    for bucket in buckets(settings):
-        await _ensure_bucket(jetstream, bucket)
+        for bucket in buckets(settings):
+            await _ensure_bucket(jetstream, bucket)
+    except APIError as error:
+        raise (_no_room(settings) if error.err_code == _NO_ROOM else error) from None
 
 
 def _stream(name: str, subjects: tuple[str, ...], settings: NatsSettings) -> StreamConfig:
