@@ -13,8 +13,10 @@ from countersign.record import Record, rows
 from services.recorder.migrate import load_migrations
 
 _VIEW: Final = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS\s(.*)", re.DOTALL)
+#: ClickHouse puts the database before each table; a text that says its name elsewhere loses it on both sides.
 _DEFINED: Final = """
-SELECT replaceAll(as_select, concat(currentDatabase(), '.'), '') = formatQuerySingleLine({must:String}) AS same
+SELECT replaceAll(as_select, concat(currentDatabase(), '.'), '')
+       = replaceAll(formatQuerySingleLine({must:String}), concat(currentDatabase(), '.'), '') AS same
 FROM system.tables WHERE database = currentDatabase() AND name = {name:String} AND engine = 'View'
 """
 #: Table, and the key of its rows' content in `keyring`; as in migration 0004.

@@ -68,6 +68,9 @@ class Parts:
 
     context: Context
     store: Store
+    #: Another connection, for what may take half an hour: a retention, an erasure, a count over everything. Calls on
+    #: one connection wait for each other, and an insert must not.
+    housekeeping: Store
     lock: DirectoryLock | None
     client: Client
     broker: NatsBroker
@@ -103,7 +106,7 @@ class Running:
             await self.readers.stop()
         await self.parts.broker.stop()
         await self.parts.client.close()
-        for store in (self.parts.store, *self.parts.others):
+        for store in (self.parts.store, self.parts.housekeeping, *self.parts.others):
             await store.close()
         if self.parts.lock:
             self.parts.lock.release()
@@ -163,7 +166,8 @@ def _step_back() -> None:
 
 
 async def _connect(context: Context) -> Parts:
-    store = Store(located(reveal(context.settings.audit.dsn, "audit.dsn"), context.data))
+    dsn = located(reveal(context.settings.audit.dsn, "audit.dsn"), context.data)
+    store, housekeeping = Store(dsn), Store(dsn)
     lock = None
     if isinstance(store.address, EmbeddedAddress):
         lock = DirectoryLock(store.address.directory)
@@ -172,7 +176,7 @@ async def _connect(context: Context) -> Parts:
     client = await connect(bus)
     broker = make_broker(bus, context.registry, context.tracer_provider)
     await broker.connect()
-    return Parts(context, store, lock, client, broker, make_metrics(context.registry))
+    return Parts(context, store, housekeeping, lock, client, broker, make_metrics(context.registry))
 
 
 async def _writers(parts: Parts) -> tuple[StreamWriter, ...]:
@@ -223,7 +227,7 @@ async def _watch_ingresses(parts: Parts, audit: StreamWriter) -> None:
     )
     audit.observe = closer.absences.saw
     parts.context.tasks.start(closer.run(_writes(audit)), "closing")
-    parts.context.tasks.start(keep_counted(parts.store, _writes(audit), parts.metrics), "completeness")
+    parts.context.tasks.start(keep_counted(parts.housekeeping, _writes(audit), parts.metrics), "completeness")
 
 
 def _start_sealing(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
@@ -249,13 +253,13 @@ def _start_sealing(parts: Parts, writers: tuple[StreamWriter, ...]) -> None:
         tasks.start(sealer.run(_writes(writer), audit.checkpoint_every), f"seal of {writer.source.stream}")
         if audit.retention is not None:
             retainer = Retainer(
-                parts.store, writer.source.stream, origin=sealer.origin, key=key, retention=audit.retention
+                parts.housekeeping, writer.source.stream, origin=sealer.origin, key=key, retention=audit.retention
             )
             tasks.start(retainer.run(_writes(writer)), f"retention of {writer.source.stream}")
     if audit.retention_by_tag:
-        by_tag = TagRetention(parts.store, parts.jetstream, audit.retention_by_tag)
+        by_tag = TagRetention(parts.housekeeping, parts.jetstream, audit.retention_by_tag)
         tasks.start(by_tag.run(_writes(writers[0])), "retention by tag")
-    tasks.start(keep_erased(parts.store, _writes(writers[0]), parts.metrics), "erasures")
+    tasks.start(keep_erased(parts.housekeeping, _writes(writers[0]), parts.metrics), "erasures")
 
 
 async def _start_deliveries(parts: Parts, audit: StreamWriter) -> None:

@@ -13,8 +13,8 @@ from services.recorder.tables import Table
 _CARRIERS: Final[tuple[Table, ...]] = (*t.WITH_CONTENT, t.SESSION_FRAMES, t.DEAD_LETTERS)
 #: An erased session's: nothing is sealed by it.
 NO_KEY: Final = b""
-#: What stands for content that came after its session's erasure: a nonce, a byte and a tag that no key fits (for no byte
-#: ClickHouse takes any tag). Always the same, so that a repeated batch gives the same rows.
+#: What stands for content that came after its session's erasure: a nonce, a byte and a tag that no key fits (for no
+#: byte ClickHouse takes any tag). Always the same, so that a repeated batch gives the same rows.
 GONE: Final = bytes(12 + 1 + 16)
 #: Where rows tell whose they are. A dead letter has no session that could be read: its key goes by its own id.
 _EVENT_ID: Final = {table: table.columns.index("event_id") for table in (*_CARRIERS, t.EVENTS)}
