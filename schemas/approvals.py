@@ -118,8 +118,6 @@ class ApprovalRecord(Contract):
     announced: bool = False
     #: False once an ingress that goes down has told the caller to come back: its end withdraws nothing then.
     awaited: bool = True
-    #: False once an ingress that goes down has told the caller to come back: its end withdraws nothing then.
-    awaited: bool = True
     #: The operation that used it.
     spent_by: Id | None = None
     preview: Preview | None = None
