@@ -58,9 +58,9 @@ async def test_silence_is_a_503_and_a_late_answer_forwards_nothing(stack: Stack,
 async def test_a_full_stream_is_a_503_until_there_is_room(stack: Stack) -> None:
     agents, jetstream = Agents(stack), stack.admin.jetstream()
     await until(lambda: stored(stack))
-    info = await jetstream.stream_info(AUDIT_STREAM)
-    roomy: StreamConfig = info.config
-    await jetstream.update_stream(replace(roomy, max_bytes=info.state.bytes + 1))
+    roomy: StreamConfig = (await jetstream.stream_info(AUDIT_STREAM)).config
+    # Not what it holds just now: what the recorder has stored may be trimmed at any moment, and that makes room.
+    await jetstream.update_stream(replace(roomy, max_bytes=1))
     try:
         nonces = [agents.nonce() for _ in range(5)]
         replies = [await agents.post("charges", nonce) for nonce in nonces]

@@ -28,8 +28,8 @@ WRONG = {
     "connectors: {a: {upstream: https://x, injekt: {}}}": "1:39: connectors.a.injekt: unknown key; did you mean "
     "`inject`?",
     "connectors: {}\nlimits: {zzz: 1}": "2:10: limits.zzz: unknown key; known here: connections, drain, headers, "
-    "inspection_window, keep_alive, operations, outbox, refusals_per_second, request_head, request_idle, "
-    "verdict_timeout",
+    "held, held_per_identity, inspection_window, keep_alive, operations, outbox, refusals_per_second, request_head, "
+    "request_idle, verdict_timeout",
     "listen: {}": "1:1: connectors: this key is required; add it",
     "connectors: {a: {tags: {}}}": "1:17: connectors.a.upstream: this key is required; add it",
     "connectors: {a: {upstream: ftp://x}}": "1:28: connectors.a.upstream: write the upstream as https://host[:port][/path]",
