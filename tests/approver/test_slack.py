@@ -251,6 +251,20 @@ async def test_signed_nonsense_changes_nothing(world: World, slack: SlackStandin
         assert reply.status in (200, 400, 401, 413)
 
 
+async def test_a_body_that_never_comes_is_not_waited_for(
+    world: World, slack: SlackStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its signature is checked, anybody may have sent it."""
+    monkeypatch.setattr("services.approver.slack.interactivity.READ", 0.2)
+    approver = await start(world, slack, "http")
+    host, _, port = str(approver.context.listening["approver"]).rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        assert b" 408 " in await reader.readline()
+    writer.close()
+
+
 @pytest.mark.parametrize("method", ["lose_answers", "fail_next", "rate_limit_next"])
 async def test_trouble_while_posting_ends_in_one_message(world: World, slack: SlackStandin, method: str) -> None:
     getattr(slack.faults, method)(1, method="chat.postMessage")

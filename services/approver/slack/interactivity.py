@@ -4,6 +4,7 @@ The signature covers time and body (docs.slack.dev, "Verifying requests from Sla
 before, is refused. A replay to another copy meets the state machine, which lets nobody decide twice.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from services.approver.slack.interactions import Interactions, NotHandled
 PATH = "/-/slack/interactivity"
 #: Bytes of one interaction: it quotes the whole message, whose text Slack limits to 12,000 characters.
 MAX_BODY = 256 * 1024
+#: Seconds in which it has to arrive: until its signature is checked, anybody may have sent it.
+READ = 10.0
 #: Seconds for which slack_sdk accepts a timestamp, in either direction.
 WINDOW = 300
 #: Signatures remembered; Slack sends far fewer in two windows. When full, nothing is accepted.
@@ -56,9 +59,11 @@ class Interactivity:
         app.router.add_post(PATH, self._post)
 
     async def _post(self, request: web.Request) -> web.Response:
-        body = await request.content.read(MAX_BODY + 1)
-        while len(body) <= MAX_BODY and not request.content.at_eof():
-            body += await request.content.read(MAX_BODY + 1 - len(body))
+        try:
+            async with asyncio.timeout(READ):
+                body = await _read(request)
+        except TimeoutError:
+            return web.Response(status=408)
         if len(body) > MAX_BODY:
             return web.Response(status=413)
         if not self._genuine(body, request):
@@ -82,3 +87,10 @@ class Interactivity:
         except UnicodeDecodeError:
             return False
         return valid and self._replays.first(signature)
+
+
+async def _read(request: web.Request) -> bytes:
+    body = await request.content.read(MAX_BODY + 1)
+    while len(body) <= MAX_BODY and not request.content.at_eof():
+        body += await request.content.read(MAX_BODY + 1 - len(body))
+    return body
