@@ -31,6 +31,8 @@ WRONG = {
     "held, held_per_identity, inspection_window, keep_alive, operations, outbox, refusals_per_second, request_head, "
     "request_idle, verdict_timeout",
     "listen: {}": "1:1: connectors: this key is required; add it",
+    "connectors: {}\nlimits: {inspection_window: 2MiB}": "2:29: limits.inspection_window: Input should be less "
+    "than or equal to 1048576",
     "connectors: {a: {tags: {}}}": "1:17: connectors.a.upstream: this key is required; add it",
     "connectors: {a: {upstream: ftp://x}}": "1:28: connectors.a.upstream: write the upstream as https://host[:port][/path]",
     "connectors: {a: {upstream: https://x:99999}}": "1:28: connectors.a.upstream: write the upstream as "

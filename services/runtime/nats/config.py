@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from services.runtime.nats.permissions import ROLES, Permissions, Role, of
 
-#: Largest message. An attempt carries at most an inspection window (256 KiB), which JSON escapes may multiply.
-MAX_PAYLOAD = 4 * 1024 * 1024
+#: Largest message. An attempt carries at most an inspection window, of which JSON may make six times as many bytes
+#: (`\u001b`), and some more: NATS's own advice is not to go beyond this.
+MAX_PAYLOAD = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from services.runtime.settings.audit import AuditSettings
 from services.runtime.settings.connectors import ConnectorSettings
 from services.runtime.settings.values import Address, ListenAddress, Seconds, Secret, Section, Size
 
+#: Bytes of content that one message of the bus carries however JSON escapes it (services/runtime/nats/config.py).
+MAX_WINDOW = 1024 * 1024
+
 
 class ListenTls(Section):
     """Certificate and key of the listeners for agents: PEM files, or `auto` for a local CA in the data directory."""
@@ -89,8 +92,8 @@ class Limits(Section):
 
     #: No verdict or no ack by then: 503, nothing forwarded.
     verdict_timeout: Annotated[Seconds, Field(gt=0)] = 2
-    #: Content up to here is read before judging, inspected and recorded.
-    inspection_window: Size = 256 * 1024
+    #: Content up to here is read before judging, inspected and recorded; at most what a message of the bus can carry.
+    inspection_window: Annotated[Size, Field(le=MAX_WINDOW)] = 256 * 1024
     #: All headers of a request together.
     headers: Size = 32 * 1024
     #: To send a whole request head, and then between two pieces of the body: a slow loris loses its connection.
