@@ -73,8 +73,8 @@ class Storm:
         for number in range(self.requests):
             rule = DBA if number % 10 else DBA.model_copy(update={"quorum": 2})
             statement = f"DELETE FROM {chance.choice(TABLES)} WHERE id = {number}"
-            # Some wait for ever: they are decided even where everything is so slow that the others expire unseen.
-            expires = self.deadline if number % 50 == 7 else self.expires
+            # Some wait longer: they are decided even where everything is so slow that the others expire unseen.
+            expires = 4 * self.expires if number % 50 == 7 else self.expires
             self.asked.append(await world.ask(question(rule, statement=statement, expires=expires, wait=0)))
             await asyncio.sleep(self.over / self.requests)
 
